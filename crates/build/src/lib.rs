@@ -1,0 +1,1 @@
+//! A Containerfile becomes an image: parser, stages, cache, RUN sandbox, commit.

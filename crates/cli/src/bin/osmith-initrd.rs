@@ -1,0 +1,3 @@
+//! The program `osmith-initrd`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The program `osmith`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! An image becomes a disk: plan, partitions, file systems, output formats.

@@ -1,0 +1,9 @@
+//! On-disk formats that no good library writes, as pure functions over bytes.
+//!
+//! Nothing here touches a file, a process, a clock or a source of randomness: times, identifiers and salts are
+//! inputs, so the same input always gives the same bytes.
+
+#![forbid(unsafe_code)]
+
+pub mod tree;
+pub mod verity;

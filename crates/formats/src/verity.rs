@@ -1,0 +1,277 @@
+//! fs-verity digests and Merkle trees: SHA-512, blocks of 4,096 bytes, no salt.
+//!
+//! Source: the kernel's `Documentation/filesystems/fsverity.rst`. Each 4 KiB block of the file (the last one padded
+//! with zeros) is hashed; the hashes fill the blocks of the next level, up to one root hash. The digest of the file
+//! is the hash of the 256-byte descriptor:
+//!
+//! ```text
+//! 0 version 1 · 1 algorithm 2 (SHA-512) · 2 log2 of the block 12 · 3 salt length 0 · 4 le32 0 · 8 le64 file size
+//! 16 root hash [64] · 80 salt [32] · 112 zeros [144]
+//! ```
+//!
+//! An empty file has a root hash of zeros; a file of one block has that block's hash as its root and no tree.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha512};
+
+/// The block that is hashed, and the block of the tree.
+pub const BLOCK_BYTES: usize = 4096;
+/// The length of a SHA-512 hash.
+pub const HASH_BYTES: usize = 64;
+/// The length of the descriptor.
+pub const DESCRIPTOR_BYTES: usize = 256;
+
+const HASHES_PER_BLOCK: usize = BLOCK_BYTES / HASH_BYTES;
+
+/// The fs-verity digest of a file: the name of an object, 128 hexadecimal digits as text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; HASH_BYTES]);
+
+/// A text that is no digest of 128 lower-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no fs-verity SHA-512 digest: 128 lower-case hexadecimal digits are expected")]
+pub struct DigestError(String);
+
+impl Digest {
+    /// The digest with these bytes.
+    pub fn new(bytes: [u8; HASH_BYTES]) -> Self {
+        Digest(bytes)
+    }
+
+    /// The digest of a whole file in memory.
+    pub fn of(data: &[u8]) -> Self {
+        let mut hasher = Hasher::new();
+        hasher.update(data);
+        hasher.finish().digest
+    }
+
+    /// The bytes of the digest.
+    pub fn as_bytes(&self) -> &[u8; HASH_BYTES] {
+        &self.0
+    }
+
+    /// The path of the object below a repository's `objects/`: two digits, `/`, the other 126.
+    pub fn object_path(&self) -> String {
+        let text = self.to_string();
+        let (directory, name) = text.split_at(2);
+        format!("{directory}/{name}")
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({}…)", hex::encode(&self.0[..6]))
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let mut bytes = [0; HASH_BYTES];
+        let lower_case = text.bytes().all(|byte| !byte.is_ascii_uppercase());
+        match hex::decode_to_slice(text, &mut bytes) {
+            Ok(()) if lower_case => Ok(Digest(bytes)),
+            _ => Err(DigestError(text.to_owned())),
+        }
+    }
+}
+
+/// What [`Hasher::finish`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    /// The digest of the file.
+    pub digest: Digest,
+    /// The length of the file.
+    pub size_bytes: u64,
+    /// The hash at the top of the tree.
+    pub root_hash: [u8; HASH_BYTES],
+    /// The tree as a file system stores it: root level first, leaf level last, each level whole blocks; empty for
+    /// files of at most one block.
+    pub tree: Vec<u8>,
+}
+
+impl Measured {
+    /// The descriptor, as a file system stores it behind the tree.
+    pub fn descriptor(&self) -> [u8; DESCRIPTOR_BYTES] {
+        descriptor(self.size_bytes, &self.root_hash)
+    }
+}
+
+/// Measures a file that arrives in pieces.
+#[derive(Debug, Default)]
+pub struct Hasher {
+    size_bytes: u64,
+    partial: Vec<u8>,
+    leaves: Vec<u8>,
+}
+
+impl Hasher {
+    /// A hasher that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes of the file. Whole blocks in one call are the fast way.
+    pub fn update(&mut self, mut data: &[u8]) {
+        self.size_bytes += data.len() as u64;
+        if !self.partial.is_empty() {
+            let missing = BLOCK_BYTES - self.partial.len();
+            let (head, tail) = data.split_at(missing.min(data.len()));
+            self.partial.extend_from_slice(head);
+            data = tail;
+            if self.partial.len() < BLOCK_BYTES {
+                return;
+            }
+            hash_blocks(&self.partial, &mut self.leaves);
+            self.partial.clear();
+        }
+        let whole = data.len() / BLOCK_BYTES * BLOCK_BYTES;
+        hash_blocks(&data[..whole], &mut self.leaves);
+        self.partial.extend_from_slice(&data[whole..]);
+    }
+
+    /// The digest and the tree of all that was given.
+    pub fn finish(mut self) -> Measured {
+        if !self.partial.is_empty() {
+            self.partial.resize(BLOCK_BYTES, 0);
+            hash_blocks(&self.partial, &mut self.leaves);
+        }
+        let mut levels = vec![self.leaves];
+        while let Some(level) = levels.last().filter(|level| level.len() > HASH_BYTES) {
+            let mut padded = level.clone();
+            padded.resize(level.len().next_multiple_of(BLOCK_BYTES), 0);
+            let mut above = Vec::with_capacity(padded.len() / HASHES_PER_BLOCK);
+            hash_blocks(&padded, &mut above);
+            if let Some(last) = levels.last_mut() {
+                *last = padded;
+            }
+            levels.push(above);
+        }
+        let mut root_hash = [0; HASH_BYTES];
+        if let Some(root) = levels.pop().filter(|root| !root.is_empty()) {
+            root_hash.copy_from_slice(&root);
+        }
+        levels.reverse();
+        let digest = Digest(Sha512::digest(descriptor(self.size_bytes, &root_hash)).into());
+        Measured {
+            digest,
+            size_bytes: self.size_bytes,
+            root_hash,
+            tree: levels.concat(),
+        }
+    }
+}
+
+/// The length of the tree of a file of that length.
+pub fn tree_bytes(size_bytes: u64) -> u64 {
+    let mut blocks = size_bytes.div_ceil(BLOCK_BYTES as u64);
+    let mut total = 0;
+    while blocks > 1 {
+        blocks = blocks.div_ceil(HASHES_PER_BLOCK as u64);
+        total += blocks;
+    }
+    total * BLOCK_BYTES as u64
+}
+
+fn descriptor(size_bytes: u64, root_hash: &[u8; HASH_BYTES]) -> [u8; DESCRIPTOR_BYTES] {
+    let mut bytes = [0; DESCRIPTOR_BYTES];
+    bytes[..3].copy_from_slice(&[1, 2, 12]);
+    bytes[8..16].copy_from_slice(&size_bytes.to_le_bytes());
+    bytes[16..80].copy_from_slice(root_hash);
+    bytes
+}
+
+/// Appends the hash of each block of `blocks`, whose length is a multiple of [`BLOCK_BYTES`].
+fn hash_blocks(blocks: &[u8], hashes: &mut Vec<u8>) {
+    for block in blocks.chunks_exact(BLOCK_BYTES) {
+        hashes.extend_from_slice(&Sha512::digest(block));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Digests printed by `fsverity digest --hash-alg=sha512` for files of `n` bytes `i % 251`.
+    const GOLDEN: &[(usize, &str)] = &[
+        (
+            0,
+            "ccf9e5aea1c2a64efa2f2354a6024b90dffde6bbc017825045dce374474e13d10adb9dadcc6ca8e17a3c075fbd31336e8f266ae6fa93a6c3bed66f9e784e5abf",
+        ),
+        (
+            1,
+            "9fcf5172b085b1c8f9365eecb37a1869e193a4705654a5829f11939cd01d5c0fd97276be8cd9d49f76cfc8dcfeb80f8128e3548a1de50b56912b9e3fc7bde27b",
+        ),
+        (
+            4095,
+            "1f4a9ea21af349cae1d1aa1ce4e560ce6d1e5882d8e2e7696b5afd14191f876e608444553101ba7ff16386a79c7e8739b2905ed14baf8036ebd05e6f09063b2a",
+        ),
+        (
+            4096,
+            "7bf994782b368ecc4e20ce9144701b1a30524d5bbc90987625de22eebc8cf370ec846c1b5e77f9099c6f6cfc0b590359b9ac8083a43e5f7fa5ec05a25dab6e03",
+        ),
+        (
+            4097,
+            "97a1e45daaa69bd7b31908cf835318ba36476984ffa7f4a5913c0187db04ce5f19dc80306f493741d4ad1cdd212b7a9d2691aa3d42563d35471363fbb0fc7f1c",
+        ),
+        (
+            262144,
+            "f3d1adb48d9e641487f0674034e494b8e1ad589f9430b34f2a7e56acdf05180753d3f491f48c0958a8482edb1cda90fc82f0edd2bc6d22573bc743abd8e42a48",
+        ),
+        (
+            262145,
+            "db774f463acc1e672e4da91d045eb146f2647efec545951fb7005067ff9899da3ae94dc206531b40985587ce4e5eb173a235d51b488074067d9e34131814b9de",
+        ),
+        (
+            20000001,
+            "9c4e2ac0cae8c051e19d3bab595f6367b8d6134d42de67c60731ca8c929ce45f4b529de97ab1a13f356570cdfc455eb4c6496ba79c3d112cb07bb24f1dd9311b",
+        ),
+    ];
+
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length).map(|i| (i % 251) as u8).collect()
+    }
+
+    #[test]
+    fn digests_are_those_of_fsverity() {
+        for (length, expected) in GOLDEN {
+            assert_eq!(
+                Digest::of(&pattern(*length)).to_string(),
+                *expected,
+                "{length} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn pieces_do_not_matter_and_the_tree_has_the_announced_length() {
+        for length in [0, 1, 4095, 4096, 4097, 262_144, 262_145, 20_000_001] {
+            let data = pattern(length);
+            let mut hasher = Hasher::new();
+            for piece in data.chunks(10_007) {
+                hasher.update(piece);
+            }
+            let measured = hasher.finish();
+            assert_eq!(measured.digest, Digest::of(&data));
+            assert_eq!(measured.tree.len() as u64, tree_bytes(length as u64));
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_digest_is_refused() {
+        let digest = Digest::of(b"x");
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        for text in ["", "ab", &"g".repeat(128), &"A".repeat(128), &"a".repeat(130)] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Container images: references, manifests, trees, layers and the object store.

@@ -1,0 +1,1 @@
+//! A root file system that osmith manages: deployments, boot entries, status.

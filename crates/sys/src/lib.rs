@@ -1,0 +1,1 @@
+//! The Linux kernel and child processes: mounts, namespaces, atomic files, locks.

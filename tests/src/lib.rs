@@ -1,0 +1,1 @@
+//! Stories that boot a machine, one file a story below `tests/`.
