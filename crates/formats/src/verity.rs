@@ -100,6 +100,33 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// What a file of `size_bytes` measures whose blocks have these hashes, in their order (see [`hash_blocks`]).
+    pub fn from_leaves(size_bytes: u64, leaves: Vec<u8>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(level) = levels.last().filter(|level| level.len() > HASH_BYTES) {
+            let mut padded = level.clone();
+            padded.resize(level.len().next_multiple_of(BLOCK_BYTES), 0);
+            let mut above = Vec::with_capacity(padded.len() / HASHES_PER_BLOCK);
+            hash_blocks(&padded, &mut above);
+            if let Some(last) = levels.last_mut() {
+                *last = padded;
+            }
+            levels.push(above);
+        }
+        let mut root_hash = [0; HASH_BYTES];
+        if let Some(root) = levels.pop().filter(|root| !root.is_empty()) {
+            root_hash.copy_from_slice(&root);
+        }
+        levels.reverse();
+        let digest = Digest(Sha512::digest(descriptor(size_bytes, &root_hash)).into());
+        Measured {
+            digest,
+            size_bytes,
+            root_hash,
+            tree: levels.concat(),
+        }
+    }
+
     /// The descriptor, as a file system stores it behind the tree.
     pub fn descriptor(&self) -> [u8; DESCRIPTOR_BYTES] {
         descriptor(self.size_bytes, &self.root_hash)
@@ -145,29 +172,7 @@ impl Hasher {
             self.partial.resize(BLOCK_BYTES, 0);
             hash_blocks(&self.partial, &mut self.leaves);
         }
-        let mut levels = vec![self.leaves];
-        while let Some(level) = levels.last().filter(|level| level.len() > HASH_BYTES) {
-            let mut padded = level.clone();
-            padded.resize(level.len().next_multiple_of(BLOCK_BYTES), 0);
-            let mut above = Vec::with_capacity(padded.len() / HASHES_PER_BLOCK);
-            hash_blocks(&padded, &mut above);
-            if let Some(last) = levels.last_mut() {
-                *last = padded;
-            }
-            levels.push(above);
-        }
-        let mut root_hash = [0; HASH_BYTES];
-        if let Some(root) = levels.pop().filter(|root| !root.is_empty()) {
-            root_hash.copy_from_slice(&root);
-        }
-        levels.reverse();
-        let digest = Digest(Sha512::digest(descriptor(self.size_bytes, &root_hash)).into());
-        Measured {
-            digest,
-            size_bytes: self.size_bytes,
-            root_hash,
-            tree: levels.concat(),
-        }
+        Measured::from_leaves(self.size_bytes, self.leaves)
     }
 }
 
@@ -190,8 +195,9 @@ fn descriptor(size_bytes: u64, root_hash: &[u8; HASH_BYTES]) -> [u8; DESCRIPTOR_
     bytes
 }
 
-/// Appends the hash of each block of `blocks`, whose length is a multiple of [`BLOCK_BYTES`].
-fn hash_blocks(blocks: &[u8], hashes: &mut Vec<u8>) {
+/// Appends the hash of each block of `blocks`, whose length is a multiple of [`BLOCK_BYTES`]; blocks of one file may
+/// be hashed in any order and by any thread, [`Measured::from_leaves`] puts them together.
+pub fn hash_blocks(blocks: &[u8], hashes: &mut Vec<u8>) {
     for block in blocks.chunks_exact(BLOCK_BYTES) {
         hashes.extend_from_slice(&Sha512::digest(block));
     }
