@@ -5,5 +5,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ext4;
 pub mod tree;
 pub mod verity;
