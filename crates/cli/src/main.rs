@@ -1,3 +1,50 @@
 //! The program `osmith`.
 
-fn main() {}
+mod args;
+mod commands;
+mod failure;
+mod interrupt;
+mod location;
+mod progress;
+mod size;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use commands::reference_pages;
+use failure::CommandResult;
+use progress::Console;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let interrupt = match interrupt::listen() {
+        Ok(interrupt) => interrupt,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: cannot listen for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let console = Console::new(cli.global.progress, interrupt);
+    match run(&cli, &console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = match console.is_json() {
+                true => failure::render_json(failure.as_ref()),
+                false => failure::render(failure.as_ref()),
+            };
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            ExitCode::from(failure::exit_status(failure.class()))
+        }
+    }
+}
+
+fn run(cli: &Cli, _console: &Console) -> CommandResult {
+    match &cli.command {
+        Command::Completions(args) => reference_pages::completions(args),
+        Command::Man(args) => reference_pages::man(args),
+        _ => Ok(()),
+    }
+}

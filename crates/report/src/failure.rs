@@ -46,3 +46,9 @@ pub trait Failure: std::error::Error {
         None
     }
 }
+
+impl<'a, E: Failure + 'a> From<E> for Box<dyn Failure + 'a> {
+    fn from(failure: E) -> Self {
+        Box::new(failure)
+    }
+}

@@ -1,0 +1,382 @@
+//! The command line, defined once: parser, help, man pages and completions come from these types.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Image mode for Linux: build, test, deploy and manage an operating system defined by a Containerfile.
+#[derive(Debug, Parser)]
+#[command(
+    name = "osmith",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Examples:
+  From a Containerfile to a machine that answers:
+    osmith build -t localhost/webserver examples/webserver
+    osmith disk --type qcow2 localhost/webserver
+    osmith vm run output/qcow2/disk.qcow2 -p 8080:80
+
+Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Where images are kept [default: /var/lib/osmith for root, $XDG_DATA_HOME/osmith else]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "OSMITH_STORE",
+        global = true,
+        hide_env_values = true
+    )]
+    pub(crate) store: Option<PathBuf>,
+
+    /// How progress is shown on standard error
+    #[arg(long, value_enum, default_value_t = ProgressMode::Auto, global = true, value_name = "MODE")]
+    pub(crate) progress: ProgressMode,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// A display on a terminal, plain lines elsewhere
+    Auto,
+    /// A display that updates in place
+    Term,
+    /// One line an event
+    Plain,
+    /// One JSON object a line
+    Json,
+    /// Nothing
+    None,
+}
+
+/// The verbs: podman's for images, bootc's for machines, bootc-image-builder's for disks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Build(BuildArgs),
+    Import(ImportArgs),
+    Images(ImagesArgs),
+    Inspect(InspectArgs),
+    Tag(TagArgs),
+    Rmi(RmiArgs),
+    Prune(PruneArgs),
+    Save(SaveArgs),
+    Load(LoadArgs),
+    Disk(DiskArgs),
+    Status(StatusArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}
+
+/// Build an image from a Containerfile
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Works as root and as an ordinary user with subordinate ids (/etc/subuid, /etc/subgid).
+Prints the ID of the image.
+
+Examples:
+  osmith build -t localhost/webserver examples/webserver
+  osmith build -t localhost/os:2 -f Containerfile.prod --build-arg CHANNEL=stable .
+  osmith build --target base --no-cache .")]
+pub(crate) struct BuildArgs {
+    /// Name the image; repeatable
+    #[arg(short, long, value_name = "NAME[:TAG]")]
+    pub(crate) tag: Vec<String>,
+    /// The Containerfile [default: CONTEXT/Containerfile, else CONTEXT/Dockerfile; - for standard input]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Set a build argument; without a value it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) build_arg: Vec<String>,
+    /// Stop at this stage
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// Make one layer of all new layers; the base image's layers stay
+    #[arg(long)]
+    pub(crate) squash: bool,
+    /// Run every step, also those whose result is known
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Creation time of image, history and new files, in seconds since 1970 [default: now; files keep theirs]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timestamp: Option<i64>,
+    /// The directory that COPY and ADD read from
+    #[arg(default_value = ".")]
+    pub(crate) context: PathBuf,
+}
+
+/// Make an image of one layer from a root file system archive
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The archive is a tar file, plain or compressed with gzip, xz or zstd.
+
+Examples:
+  mmdebstrap --variant=minbase trixie | osmith import - localhost/debian:13
+  osmith import -c 'CMD [\"/bin/bash\"]' rootfs.tar.zst localhost/base")]
+pub(crate) struct ImportArgs {
+    /// Apply an instruction to the configuration: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, WORKDIR
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub(crate) change: Vec<String>,
+    /// A remark for the image's history
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// The archive, or - for standard input
+    pub(crate) archive: PathBuf,
+    /// The name of the image
+    #[arg(value_name = "NAME[:TAG]")]
+    pub(crate) name: Option<String>,
+}
+
+/// List images
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  osmith images
+  osmith images --format json")]
+pub(crate) struct ImagesArgs {
+    /// The output's form
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) format: ListFormat,
+    /// Print only IDs
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// The form of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// For a person
+    Table,
+    /// For a program
+    Json,
+}
+
+/// Print what is known of an image, as JSON
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  osmith inspect localhost/webserver
+  osmith inspect localhost/webserver | jq '.[0].Config.Labels'")]
+pub(crate) struct InspectArgs {
+    /// Names or IDs
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
+
+/// Give an image another name
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  osmith tag localhost/webserver registry.example.org/webserver:1")]
+pub(crate) struct TagArgs {
+    /// The image
+    pub(crate) image: String,
+    /// Its new names
+    #[arg(required = true, value_name = "NAME[:TAG]")]
+    pub(crate) names: Vec<String>,
+}
+
+/// Take names away from images; what no name reaches any more is deleted
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  osmith rmi localhost/webserver:old")]
+pub(crate) struct RmiArgs {
+    /// Names or IDs; an ID takes all names
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
+
+/// Delete what no image needs: objects, layers, blobs, and with --cache the build cache
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  osmith prune
+  osmith prune --cache")]
+pub(crate) struct PruneArgs {
+    /// The build cache too
+    #[arg(long)]
+    pub(crate) cache: bool,
+}
+
+/// Write an image to an OCI directory or archive
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  osmith save --format oci-archive -o webserver.tar localhost/webserver
+  osmith save --format oci-dir -o webserver-oci localhost/webserver
+  skopeo inspect oci-archive:webserver.tar")]
+pub(crate) struct SaveArgs {
+    /// The form
+    #[arg(long, value_enum, default_value_t = SaveFormat::OciArchive)]
+    pub(crate) format: SaveFormat,
+    /// Where to; must not exist
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: PathBuf,
+    /// How layers made here are compressed; layers that came compressed stay as they are
+    #[arg(long, value_enum, default_value_t = LayerCompression::Zstd)]
+    pub(crate) compression: LayerCompression,
+    /// The image
+    #[arg(value_name = "NAME")]
+    pub(crate) image: String,
+}
+
+/// The form of a saved image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SaveFormat {
+    /// A directory: index.json, oci-layout, blobs/
+    OciDir,
+    /// The same in a tar file
+    OciArchive,
+}
+
+/// How layers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayerCompression {
+    /// zstd
+    Zstd,
+    /// gzip, for old registries and tools
+    Gzip,
+    /// Not at all
+    None,
+}
+
+/// Read an image from an OCI directory or archive
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  osmith load webserver.tar
+  osmith load webserver-oci localhost/webserver:2")]
+pub(crate) struct LoadArgs {
+    /// The directory or archive
+    pub(crate) path: PathBuf,
+    /// The image's name here [default: the name it was saved with]
+    #[arg(value_name = "NAME[:TAG]")]
+    pub(crate) name: Option<String>,
+}
+
+/// Make disk images of an image
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Needs no root, no loop device and no program: the disk is written directly, in one pass.
+The same image with the same options and seed gives the same bytes.
+
+Output below DIR: image/disk.raw, qcow2/disk.qcow2
+
+Examples:
+  osmith disk --type qcow2 localhost/webserver
+  osmith disk --type raw --type qcow2 --output build --size 20GiB localhost/webserver
+  osmith disk --dry-run localhost/webserver")]
+pub(crate) struct DiskArgs {
+    /// The format; repeatable, all are written in one pass
+    #[arg(
+        long = "type",
+        value_enum,
+        value_name = "TYPE",
+        default_value = "qcow2",
+        value_delimiter = ','
+    )]
+    pub(crate) types: Vec<DiskType>,
+    /// The directory for the output
+    #[arg(long, value_name = "DIR", default_value = "output")]
+    pub(crate) output: PathBuf,
+    /// Size of the disk, such as 20GiB [default: content and a quarter, 1 GiB free at least]
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse)]
+    pub(crate) size: Option<u64>,
+    /// What identifiers are derived from: another seed, another disk
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How qcow2 clusters are compressed
+    #[arg(long, value_enum, default_value_t = DiskCompression::Zstd)]
+    pub(crate) compression: DiskCompression,
+    /// Add a kernel argument; repeatable
+    #[arg(long, value_name = "ARG")]
+    pub(crate) karg: Vec<String>,
+    /// Replace outputs that exist
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print the plan and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The image
+    pub(crate) image: String,
+}
+
+/// A disk format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiskType {
+    /// The bytes of the disk, in a sparse file
+    Raw,
+    /// For QEMU and KVM
+    Qcow2,
+}
+
+/// How qcow2 clusters are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiskCompression {
+    /// zstd: fast and small, QEMU 5.1 and newer
+    Zstd,
+    /// zlib: read by every qcow2 program
+    Zlib,
+    /// Not at all
+    None,
+}
+
+/// Show what this machine runs, and what it will run after a reboot
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  osmith status
+  osmith status --format json | jq -r .status.booted.image.imageDigest")]
+pub(crate) struct StatusArgs {
+    /// The output's form [default: humanreadable on a terminal, yaml else]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<StatusFormat>,
+    /// Print JSON, as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+    /// Only the booted deployment
+    #[arg(long)]
+    pub(crate) booted: bool,
+}
+
+/// The form of a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFormat {
+    /// For a person
+    Humanreadable,
+    /// YAML
+    Yaml,
+    /// JSON
+    Json,
+}
+
+/// Print shell completions
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  osmith completions bash > /etc/bash_completion.d/osmith")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Write the man pages
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  osmith man /usr/local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// The directory for the pages
+    pub(crate) directory: PathBuf,
+}

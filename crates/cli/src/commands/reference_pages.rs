@@ -1,0 +1,32 @@
+//! Completions and man pages, made from the command line's definition.
+
+use std::fs;
+use std::path::Path;
+
+use clap::CommandFactory as _;
+use osmith_report::Class;
+
+use crate::args::{Cli, CompletionsArgs, ManArgs};
+use crate::failure::{CommandFailure, CommandResult};
+
+pub(crate) fn completions(args: &CompletionsArgs) -> CommandResult {
+    clap_complete::generate(args.shell, &mut Cli::command(), "osmith", &mut std::io::stdout());
+    Ok(())
+}
+
+/// Writes `osmith.1` and a page for every command.
+pub(crate) fn man(args: &ManArgs) -> CommandResult {
+    let cannot_write = |path: &Path, error: std::io::Error| {
+        CommandFailure::new(
+            Class::Environment,
+            format!("cannot write man pages to '{}'", path.display()),
+        )
+        .because(error)
+    };
+    fs::create_dir_all(&args.directory).map_err(|error| cannot_write(&args.directory, error))?;
+    let mut program = Cli::command();
+    program.build();
+    clap_mangen::generate_to(program, &args.directory)
+        .map_err(|error| cannot_write(&args.directory, error))?;
+    Ok(())
+}

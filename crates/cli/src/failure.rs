@@ -1,0 +1,98 @@
+//! How a failure looks and which exit status it has.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use osmith_report::{Class, Failure};
+
+/// What a command ends with when it fails.
+pub(crate) type CommandResult = Result<(), Box<dyn Failure>>;
+
+/// The exit status of a class of failures.
+pub(crate) fn exit_status(class: Class) -> u8 {
+    match class {
+        Class::Usage => 2,
+        Class::Interrupted => 130,
+        _ => 1,
+    }
+}
+
+/// The failure as lines for a person: what and why, the place, and the hints.
+pub(crate) fn render(failure: &dyn Failure) -> String {
+    let mut text = format!("error: {}\n", with_causes(failure));
+    if let Some(excerpt) = failure.excerpt() {
+        let _ = writeln!(text, "{}", excerpt.trim_end());
+    }
+    for hint in failure.hints() {
+        let _ = writeln!(text, "hint: {hint}");
+    }
+    text
+}
+
+/// The failure as one JSON line, in the form of an event.
+pub(crate) fn render_json(failure: &dyn Failure) -> String {
+    let value = serde_json::json!({
+        "event": "failed",
+        "class": failure.class(),
+        "error": with_causes(failure),
+        "excerpt": failure.excerpt(),
+        "hints": failure.hints(),
+    });
+    format!("{value}\n")
+}
+
+/// The message followed by its causes, leaving out those whose words are in it already.
+fn with_causes(failure: &dyn Failure) -> String {
+    let mut text = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            let _ = write!(text, ": {words}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// A failure of the program itself: its arguments, its terminal, the files it was told to read.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct CommandFailure {
+    class: Class,
+    message: String,
+    hints: Vec<String>,
+    #[source]
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl CommandFailure {
+    pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
+        CommandFailure {
+            class,
+            message: message.into(),
+            hints: Vec::new(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl Failure for CommandFailure {
+    fn class(&self) -> Class {
+        self.class
+    }
+
+    fn hints(&self) -> Vec<String> {
+        self.hints.clone()
+    }
+}
