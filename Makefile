@@ -1,0 +1,70 @@
+# What this project can do: `make help`. Every target installs what it needs (scripts/setup).
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# Where cargo puts what it builds; an absolute or relative CARGO_TARGET_DIR of the caller is respected.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+STAGE := images/debian/stage
+# How long every fuzz target runs, and how often the long test boots the story.
+FUZZ_SECONDS ?= 20
+STORY_RUNS ?= 10
+
+.PHONY: help demo test test-long story bench lint check fuzz release base-context clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## from Debian packages to a page fetched from a booted machine
+	scripts/setup demo
+	$(MAKE) base-context
+	scripts/demo
+
+test: ## everything CI runs
+	scripts/setup test
+	$(MAKE) lint
+	$(CARGO) test --locked --workspace
+	$(MAKE) fuzz
+	$(MAKE) story
+
+test-long: ## the long tests too, and the story STORY_RUNS times
+	scripts/setup test
+	$(CARGO) test --locked --workspace --exclude osmith-stories --release -- --include-ignored
+	for run in $$(seq $(STORY_RUNS)); do echo "== story, run $$run of $(STORY_RUNS)"; $(MAKE) story; done
+
+story: base-context ## boot a machine from the webserver image and look at it from inside and outside
+	OSMITH=$(abspath $(TARGET))/release/osmith $(CARGO) test --locked -p osmith-stories -- --ignored --nocapture
+
+bench: ## the table of docs/benchmarks.md, measured on this machine
+	scripts/setup bench
+	$(MAKE) release
+	scripts/bench
+
+lint: check ## formatting, clippy without warnings, crates' arrows, licences, shell scripts
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --quiet --workspace --no-deps --document-private-items
+	$(CARGO) deny --locked --log-level error check bans licenses sources
+
+check: ## what needs no compiler: the tree, the crates' arrows, the shell scripts
+	scripts/check-tree
+	scripts/check-arrows
+	shellcheck scripts/* .ci/run
+
+fuzz: ## every fuzz target for FUZZ_SECONDS
+	scripts/setup fuzz
+	scripts/fuzz $(FUZZ_SECONDS)
+
+release: ## osmith and osmith-initrd, optimised
+	$(CARGO) build --locked --release -p osmith-cli
+
+base-context: release ## what images/debian copies from the build: the programs and the dracut module
+	scripts/stage $(TARGET)/release $(STAGE)
+
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf output $(STAGE)
