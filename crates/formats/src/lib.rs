@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod composefs;
+mod erofs;
 pub mod ext4;
 pub mod tree;
 pub mod verity;
