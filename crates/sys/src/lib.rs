@@ -1,1 +1,14 @@
 //! The Linux kernel and child processes: mounts, namespaces, atomic files, locks.
+//!
+//! The only crate of the workspace with `unsafe` code; every such block says why it is sound. What the running kernel
+//! can do is found out by trying, never from its version. The kernel's own interfaces (`/proc`, `/dev`) are the only
+//! absolute paths here.
+
+mod error;
+pub mod file;
+pub mod lock;
+pub mod mount;
+pub mod userns;
+pub mod verity;
+
+pub use error::{OsError, Result};

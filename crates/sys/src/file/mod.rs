@@ -1,0 +1,20 @@
+//! Files: written so that they appear complete or not at all, copied without reading where the file system can,
+//! opened without leaving a root, and their extended attributes.
+
+mod copy;
+mod new;
+mod open;
+mod xattr;
+
+pub use copy::{CopyMethod, copy_contents, data_ranges};
+pub use new::{Durability, NewFile, sync_file_system, write_atomically};
+pub use open::{open_beneath, open_directory, open_in_root};
+pub use xattr::{Attribute, list_attributes, read_attribute, read_attributes, set_attribute};
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
+
+/// The path under which this process finds an open file again, also one without a name.
+pub fn descriptor_path(file: impl AsFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
+}
