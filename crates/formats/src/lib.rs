@@ -8,5 +8,6 @@
 pub mod composefs;
 mod erofs;
 pub mod ext4;
+pub mod gpt;
 pub mod tree;
 pub mod verity;
