@@ -1,1 +1,3 @@
 //! A Containerfile becomes an image: parser, stages, cache, RUN sandbox, commit.
+
+pub mod containerfile;
