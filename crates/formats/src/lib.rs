@@ -9,5 +9,6 @@ pub mod composefs;
 mod erofs;
 pub mod ext4;
 pub mod gpt;
+pub mod qcow2;
 pub mod tree;
 pub mod verity;
