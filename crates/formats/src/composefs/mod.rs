@@ -119,4 +119,6 @@ fn whiteout_metadata(root: &Metadata) -> Metadata {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;

@@ -91,3 +91,11 @@ fn names_that_are_no_file_names_are_refused() {
         assert_eq!(image(&tree).unwrap_err().reason, Reason::Name, "{name:?}");
     }
 }
+
+#[test]
+fn images_have_the_digests_of_upstream() {
+    for golden in super::golden::goldens() {
+        let digest = Digest::of(&image(&golden.tree).unwrap());
+        assert_eq!(digest.to_string(), golden.digest, "{}", golden.name);
+    }
+}
