@@ -10,5 +10,6 @@ mod erofs;
 pub mod ext4;
 pub mod gpt;
 pub mod qcow2;
+pub mod splitstream;
 pub mod tree;
 pub mod verity;

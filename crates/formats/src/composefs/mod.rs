@@ -23,6 +23,7 @@
 mod boot;
 mod inodes;
 mod layout;
+pub mod repository;
 
 pub use boot::{BootError, bootable};
 
