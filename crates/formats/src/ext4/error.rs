@@ -14,15 +14,13 @@ pub enum Error {
         /// The smallest size that holds the tree.
         needed_bytes: u64,
     },
-    /// More than 2^48 blocks, or more inodes than 32 bits number.
-    #[error("planning an ext4 file system: {what} {wanted} is more than the format's {limit}")]
+    /// The tree needs more than the largest file system.
+    #[error("planning an ext4 file system: {needed_bytes} bytes are needed, {limit_bytes} are possible")]
     TooLarge {
-        /// What there is too much of.
-        what: &'static str,
-        /// How much was asked for.
-        wanted: u64,
-        /// How much is possible.
-        limit: u64,
+        /// What the tree needs.
+        needed_bytes: u64,
+        /// What is possible.
+        limit_bytes: u64,
     },
     /// An option that has no meaning.
     #[error("planning an ext4 file system: {option} {value} is not possible: {reason}")]
@@ -60,8 +58,8 @@ pub enum NodeReason {
     #[error("its target of {0} bytes is longer than 4095")]
     SymlinkLength(usize),
     /// More than 65,000 names.
-    #[error("its {0} hard links are more than 65000")]
-    Links(u32),
+    #[error("it has more than 65000 hard links")]
+    Links,
     /// A directory reached by two names.
     #[error("a directory can have only one name")]
     DirectoryLinks,
@@ -81,7 +79,9 @@ pub enum NodeReason {
     #[error("the device number {0}:{1} is larger than 4095:1048575")]
     Device(u32, u32),
     /// An attribute outside of the namespaces that ext4 knows.
-    #[error("its extended attribute '{0}' is in no namespace of ext4 (user, trusted, security, system)")]
+    #[error(
+        "its extended attribute '{0}' is in no namespace of ext4 (user, trusted, security, system.posix_acl)"
+    )]
     XattrName(String),
     /// An access control list that is none.
     #[error("its extended attribute '{0}' is no valid access control list")]

@@ -17,7 +17,23 @@
 //! purpose: `metadata_csum_seed` (GRUB before 2.12 cannot read it), `orphan_file` (e2fsck before 1.47), inline data,
 //! and `resize_inode` (a kernel that grows the file system switches to `meta_bg` by itself).
 
+mod allocation;
+mod checksum;
+mod directory;
 mod error;
+mod extent;
+mod fields;
+mod group;
+mod htree;
+mod inode;
+mod inventory;
+mod journal;
+mod layout;
+mod node;
+mod pieces;
+mod size;
+mod superblock;
+mod xattr;
 
 use std::ops::Range;
 
@@ -25,6 +41,8 @@ use crate::tree::{InodeId, Timestamp};
 use crate::verity::{DESCRIPTOR_BYTES, Measured, tree_bytes};
 
 pub use error::{Error, NodeReason};
+pub use layout::{Layout, plan};
+pub use size::minimum_size_bytes;
 
 /// The size of a block.
 pub const BLOCK_BYTES: u64 = 4096;
