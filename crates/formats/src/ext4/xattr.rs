@@ -176,7 +176,9 @@ fn encode_block(attributes: &[Attribute<'_>]) -> Vec<u8> {
         .iter()
         .fold(0, |hash: u32, attribute| hash.rotate_left(16) ^ attribute.hash());
     block.put_u32(12, hash); // h_hash
-    put_attributes(&mut block, BLOCK_HEADER_BYTES, attributes, |attribute| attribute.hash());
+    put_attributes(&mut block, BLOCK_HEADER_BYTES, attributes, |attribute| {
+        attribute.hash()
+    });
     block
 }
 
