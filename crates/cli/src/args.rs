@@ -73,6 +73,7 @@ pub(crate) enum Command {
     Save(SaveArgs),
     Load(LoadArgs),
     Disk(DiskArgs),
+    Vm(crate::vm::VmArgs),
     Status(StatusArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),

@@ -7,6 +7,7 @@ mod interrupt;
 mod location;
 mod progress;
 mod size;
+mod vm;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -41,10 +42,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli, _console: &Console) -> CommandResult {
+fn run(cli: &Cli, console: &Console) -> CommandResult {
     match &cli.command {
         Command::Completions(args) => reference_pages::completions(args),
         Command::Man(args) => reference_pages::man(args),
+        Command::Vm(args) => vm::run(args, console),
         _ => Ok(()),
     }
 }

@@ -4,6 +4,7 @@
 //! can do is found out by trying, never from its version. The kernel's own interfaces (`/proc`, `/dev`) are the only
 //! absolute paths here.
 
+pub mod child;
 mod error;
 pub mod file;
 pub mod lock;

@@ -1,0 +1,75 @@
+//! The command line of `osmith vm`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::forward::Forward;
+
+/// Run virtual machines
+#[derive(Debug, Args)]
+pub(crate) struct VmArgs {
+    #[command(subcommand)]
+    pub(crate) command: VmCommand,
+}
+
+/// What to do with a machine.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VmCommand {
+    Run(RunArgs),
+}
+
+/// Boot a disk image in a virtual machine
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The terminal becomes the machine's serial console; Ctrl-A x ends the machine at once. Without a terminal the
+console is printed, and Ctrl-C (or SIGTERM) asks the machine to shut down; a second Ctrl-C ends it at once.
+Needs QEMU and UEFI firmware, no root. Uses KVM if it works here, else a slower emulation.
+
+Examples:
+  osmith vm run output/qcow2/disk.qcow2
+  osmith vm run output/qcow2/disk.qcow2 -p 8080:80
+  osmith vm run --snapshot --ssh output/qcow2/disk.qcow2
+  osmith vm run --snapshot --ssh output/qcow2/disk.qcow2 -- osmith status")]
+pub(crate) struct RunArgs {
+    /// Make a port of the machine reachable on this computer, by default from itself only; repeatable
+    #[arg(short, long, value_name = "[ADDRESS:]HOST:GUEST[/udp]")]
+    pub(crate) publish: Vec<Forward>,
+    /// Log in as root over ssh instead of showing the console, and shut down afterwards
+    #[arg(long)]
+    pub(crate) ssh: bool,
+    /// Let the owner of this ssh public key log in as root
+    #[arg(long, value_name = "FILE", conflicts_with = "ssh")]
+    pub(crate) authorized_key: Option<PathBuf>,
+    /// Memory of the machine
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse, default_value = "2GiB")]
+    pub(crate) memory: u64,
+    /// Processors of the machine [default: those of this computer, 4 at most]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=255))]
+    pub(crate) cpus: Option<u16>,
+    /// Throw away what the machine writes to its disk
+    #[arg(long)]
+    pub(crate) snapshot: bool,
+    /// How the machine's processors are run
+    #[arg(long, value_enum, default_value_t = AcceleratorChoice::Auto)]
+    pub(crate) accelerator: AcceleratorChoice,
+    /// How long --ssh waits for the machine to answer, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub(crate) ssh_timeout: u64,
+    /// The disk image, raw or qcow2
+    pub(crate) disk: PathBuf,
+    /// Run this over ssh instead of a shell
+    #[arg(last = true, requires = "ssh", value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// How the machine's processors are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AcceleratorChoice {
+    /// KVM if a try shows that it works, else TCG
+    Auto,
+    /// By this computer's processors
+    Kvm,
+    /// By translation, on any computer
+    Tcg,
+}

@@ -1,0 +1,134 @@
+//! The disk a machine boots from: its file and its format.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+
+use osmith_report::Class;
+
+use crate::failure::CommandFailure;
+
+/// The first bytes of a qcow2 file (QEMU docs/interop/qcow2.txt, header).
+const QCOW2_MAGIC: [u8; 4] = *b"QFI\xfb";
+/// LBA 1 of a disk with a GUID partition table begins with this (UEFI 2.10, 5.3.2).
+const GPT_SIGNATURE: [u8; 8] = *b"EFI PART";
+const SECTOR_BYTES: usize = 512;
+
+/// The format of a disk image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DiskFormat {
+    Raw,
+    Qcow2,
+}
+
+impl DiskFormat {
+    /// QEMU's name of the format.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            DiskFormat::Raw => "raw",
+            DiskFormat::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// A disk image and what happens to writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Disk {
+    pub(crate) path: PathBuf,
+    pub(crate) format: DiskFormat,
+    /// Whether the file stays as it is.
+    pub(crate) snapshot: bool,
+}
+
+/// Opens the file as the machine would and looks at its first sectors.
+///
+/// The format is never left to QEMU's guess: a guest could write a qcow2 header into its raw disk and have the next
+/// start follow the backing file it names.
+pub(crate) fn probe(path: &Path, snapshot: bool) -> Result<Disk, CommandFailure> {
+    let mut file = File::options()
+        .read(true)
+        .write(!snapshot)
+        .open(path)
+        .map_err(|error| cannot_open(path, snapshot, error))?;
+    let mut head = Vec::with_capacity(2 * SECTOR_BYTES);
+    file.by_ref()
+        .take(2 * SECTOR_BYTES as u64)
+        .read_to_end(&mut head)
+        .map_err(|error| cannot_open(path, snapshot, error))?;
+    let format = format_of(&head).ok_or_else(|| {
+        CommandFailure::new(
+            Class::Input,
+            format!(
+                "{} is no disk image: neither qcow2 nor raw with a partition table",
+                path.display()
+            ),
+        )
+        .hint("make one with osmith disk --type qcow2 IMAGE")
+    })?;
+    Ok(Disk {
+        path: path.to_owned(),
+        format,
+        snapshot,
+    })
+}
+
+fn format_of(head: &[u8]) -> Option<DiskFormat> {
+    if head.starts_with(&QCOW2_MAGIC) {
+        return Some(DiskFormat::Qcow2);
+    }
+    head.get(SECTOR_BYTES..)?
+        .starts_with(&GPT_SIGNATURE)
+        .then_some(DiskFormat::Raw)
+}
+
+fn cannot_open(path: &Path, snapshot: bool, error: std::io::Error) -> CommandFailure {
+    let class = match error.kind() {
+        ErrorKind::NotFound => Class::NotFound,
+        ErrorKind::PermissionDenied => Class::Environment,
+        _ => Class::Input,
+    };
+    let failure = CommandFailure::new(class, format!("cannot open the disk {}", path.display()));
+    let failure = match error.kind() {
+        ErrorKind::NotFound => failure.hint("make a disk with osmith disk --type qcow2 IMAGE"),
+        ErrorKind::PermissionDenied if !snapshot => {
+            failure.hint("boot it without writing to it: osmith vm run --snapshot")
+        }
+        _ => failure,
+    };
+    failure.because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use osmith_report::Failure as _;
+
+    use super::*;
+
+    #[test]
+    fn formats_are_told_apart_by_content() {
+        let mut raw = vec![0; 2 * SECTOR_BYTES];
+        raw[SECTOR_BYTES..SECTOR_BYTES + 8].copy_from_slice(&GPT_SIGNATURE);
+        assert_eq!(format_of(&raw), Some(DiskFormat::Raw));
+        raw[..4].copy_from_slice(&QCOW2_MAGIC);
+        assert_eq!(format_of(&raw), Some(DiskFormat::Qcow2));
+        assert_eq!(format_of(b"#!/bin/sh\n"), None);
+        assert_eq!(format_of(&[0; 2 * SECTOR_BYTES]), None);
+        assert_eq!(format_of(b""), None);
+    }
+
+    #[test]
+    fn a_file_that_is_no_disk_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "not a disk").expect("a file");
+        let failure = probe(&path, false).expect_err("refused");
+        assert_eq!(failure.class(), Class::Input);
+        assert!(
+            failure.to_string().contains("notes.txt is no disk image"),
+            "{failure}"
+        );
+        let failure = probe(&folder.path().join("gone.qcow2"), false).expect_err("missing");
+        assert_eq!(failure.class(), Class::NotFound);
+        assert!(!failure.hints().is_empty());
+    }
+}

@@ -1,0 +1,280 @@
+//! A virtual machine, and the arguments that make QEMU be it. Pure.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::firmware::{Firmware, FlashImage};
+use super::forward::Forward;
+
+/// How the machine's processors are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accelerator {
+    Kvm,
+    Tcg,
+}
+
+/// Where the machine's serial port leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Serial {
+    /// To the terminal, which also takes QEMU's commands after Ctrl-A.
+    Terminal,
+    /// To standard output and from standard input, whatever they are.
+    Standard,
+    /// Into a file.
+    File(PathBuf),
+}
+
+/// Something systemd of the machine is told: a system credential (systemd.system-credentials(7)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Credential {
+    pub(crate) name: &'static str,
+    /// Printable ASCII.
+    pub(crate) value: String,
+}
+
+/// A virtual machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) accelerator: Accelerator,
+    pub(crate) cpus: u16,
+    pub(crate) memory_mib: u64,
+    /// The variables must be a file of this machine alone: it writes to it.
+    pub(crate) firmware: Firmware,
+    /// A machine without a disk stops in its firmware.
+    pub(crate) disk: Option<Disk>,
+    pub(crate) forwards: Vec<Forward>,
+    pub(crate) credentials: Vec<Credential>,
+    pub(crate) serial: Serial,
+    /// Where QEMU listens for its machine protocol.
+    pub(crate) monitor: Option<PathBuf>,
+}
+
+impl Machine {
+    /// The arguments of `qemu-system-x86_64`.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = Arguments::default();
+        arguments.flag("-no-user-config").flag("-nodefaults");
+        arguments.option("-machine", "q35,graphics=off,vmport=off");
+        arguments.option("-display", "none");
+        self.add_processors(&mut arguments);
+        self.add_firmware(&mut arguments);
+        self.add_disk(&mut arguments);
+        self.add_network(&mut arguments);
+        arguments.option("-device", "virtio-rng-pci");
+        self.add_credentials(&mut arguments);
+        self.add_serial(&mut arguments);
+        if let Some(socket) = &self.monitor {
+            arguments.path_option("-qmp", "unix:", socket, ",server=on,wait=off");
+        }
+        arguments.0
+    }
+
+    fn add_processors(&self, arguments: &mut Arguments) {
+        let (accelerator, model) = match self.accelerator {
+            Accelerator::Kvm => ("kvm", "host"),
+            // Five-level paging makes every translated memory access of a guest that turns it on slower.
+            Accelerator::Tcg => ("tcg,thread=multi", "max,la57=off"),
+        };
+        arguments.option("-accel", accelerator);
+        arguments.option("-cpu", model);
+        arguments.option("-smp", self.cpus.to_string());
+        arguments.option("-m", format!("{}M", self.memory_mib));
+    }
+
+    fn add_firmware(&self, arguments: &mut Arguments) {
+        let Firmware { code, variables } = &self.firmware;
+        let flash = |image: &FlashImage, mode: &str| format!("if=pflash,{mode}format={},file=", image.format);
+        arguments.path_option("-drive", &flash(code, "readonly=on,"), &code.path, "");
+        arguments.path_option("-drive", &flash(variables, ""), &variables.path, "");
+    }
+
+    fn add_disk(&self, arguments: &mut Arguments) {
+        let Some(disk) = &self.disk else { return };
+        let snapshot = if disk.snapshot { "on" } else { "off" };
+        let drive = format!(
+            "if=none,id=disk,format={},snapshot={snapshot},discard=unmap,file=",
+            disk.format.name()
+        );
+        arguments.path_option("-drive", &drive, &disk.path, "");
+        arguments.option("-device", "virtio-blk-pci,drive=disk,bootindex=0");
+    }
+
+    fn add_network(&self, arguments: &mut Arguments) {
+        if self.disk.is_none() {
+            return;
+        }
+        let mut network = "user,id=network".to_owned();
+        for forward in &self.forwards {
+            network.push_str(",hostfwd=");
+            network.push_str(&forward.to_qemu());
+        }
+        arguments.option("-netdev", network);
+        // Without its boot ROM: the firmware need not wait for the network.
+        arguments.option("-device", "virtio-net-pci,netdev=network,romfile=");
+    }
+
+    fn add_credentials(&self, arguments: &mut Arguments) {
+        for Credential { name, value } in &self.credentials {
+            // An OEM string of the SMBIOS tables; QEMU reads two commas as one.
+            let value = value.replace(',', ",,");
+            arguments.option(
+                "-smbios",
+                format!("type=11,value=io.systemd.credential:{name}={value}"),
+            );
+        }
+    }
+
+    fn add_serial(&self, arguments: &mut Arguments) {
+        match &self.serial {
+            Serial::Terminal => {
+                arguments.option("-chardev", "stdio,id=console,mux=on,signal=off");
+                arguments.option("-mon", "chardev=console,mode=readline");
+            }
+            Serial::Standard => {
+                arguments.option("-chardev", "stdio,id=console,signal=off");
+            }
+            Serial::File(path) => {
+                arguments.path_option("-chardev", "file,id=console,path=", path, "");
+            }
+        }
+        arguments.option("-serial", "chardev:console");
+    }
+}
+
+/// Arguments under construction.
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn flag(&mut self, name: &str) -> &mut Self {
+        self.0.push(name.into());
+        self
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.push(name.into());
+        self.0.push(value.into());
+    }
+
+    /// An option whose value holds a path; QEMU reads two commas as one that does not end the path.
+    fn path_option(&mut self, name: &str, before: &str, path: &Path, after: &str) {
+        let mut value = before.as_bytes().to_vec();
+        for &byte in path.as_os_str().as_bytes() {
+            value.push(byte);
+            if byte == b',' {
+                value.push(byte);
+            }
+        }
+        value.extend_from_slice(after.as_bytes());
+        self.option(name, OsString::from_vec(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::DiskFormat;
+    use super::*;
+
+    fn flash(path: &str) -> FlashImage {
+        FlashImage {
+            path: path.into(),
+            format: "raw".to_owned(),
+        }
+    }
+
+    fn machine() -> Machine {
+        Machine {
+            accelerator: Accelerator::Tcg,
+            cpus: 2,
+            memory_mib: 2048,
+            firmware: Firmware {
+                code: flash("/fw/code.fd"),
+                variables: flash("/run/1/variables.fd"),
+            },
+            disk: Some(Disk {
+                path: "output/a,b.qcow2".into(),
+                format: DiskFormat::Qcow2,
+                snapshot: false,
+            }),
+            forwards: vec![Forward::local(8080, 80), Forward::local(2222, 22)],
+            credentials: Vec::new(),
+            serial: Serial::Standard,
+            monitor: Some("/run/1/monitor".into()),
+        }
+    }
+
+    /// The values of an option, in order.
+    fn values(machine: &Machine, name: &str) -> Vec<String> {
+        let arguments = machine.arguments();
+        arguments
+            .windows(2)
+            .filter(|pair| pair[0] == name)
+            .map(|pair| pair[1].to_str().expect("text").to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn disk_and_firmware_are_drives() {
+        assert_eq!(
+            values(&machine(), "-drive"),
+            [
+                "if=pflash,readonly=on,format=raw,file=/fw/code.fd",
+                "if=pflash,format=raw,file=/run/1/variables.fd",
+                "if=none,id=disk,format=qcow2,snapshot=off,discard=unmap,file=output/a,,b.qcow2",
+            ]
+        );
+    }
+
+    #[test]
+    fn ports_are_forwarded() {
+        assert_eq!(
+            values(&machine(), "-netdev"),
+            ["user,id=network,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=tcp:127.0.0.1:2222-:22"]
+        );
+    }
+
+    #[test]
+    fn accelerators_take_their_processor_model() {
+        let mut machine = machine();
+        assert_eq!(values(&machine, "-accel"), ["tcg,thread=multi"]);
+        machine.accelerator = Accelerator::Kvm;
+        assert_eq!(values(&machine, "-accel"), ["kvm"]);
+        assert_eq!(values(&machine, "-cpu"), ["host"]);
+    }
+
+    #[test]
+    fn credentials_are_smbios_strings() {
+        let mut machine = machine();
+        machine.credentials.push(Credential {
+            name: "ssh.authorized_keys.root",
+            value: "ssh-ed25519 AAAA a,b".to_owned(),
+        });
+        assert_eq!(
+            values(&machine, "-smbios"),
+            ["type=11,value=io.systemd.credential:ssh.authorized_keys.root=ssh-ed25519 AAAA a,,b"]
+        );
+    }
+
+    #[test]
+    fn only_a_terminal_has_a_monitor_on_it() {
+        let mut machine = machine();
+        assert!(values(&machine, "-mon").is_empty());
+        machine.serial = Serial::Terminal;
+        assert_eq!(values(&machine, "-mon"), ["chardev=console,mode=readline"]);
+        machine.serial = Serial::File("/tmp/c,d".into());
+        assert_eq!(values(&machine, "-chardev"), ["file,id=console,path=/tmp/c,,d"]);
+        assert_eq!(values(&machine, "-serial"), ["chardev:console"]);
+    }
+
+    #[test]
+    fn a_machine_without_a_disk_has_no_network() {
+        let machine = Machine {
+            disk: None,
+            ..machine()
+        };
+        assert_eq!(values(&machine, "-drive").len(), 2);
+        assert!(values(&machine, "-netdev").is_empty());
+    }
+}

@@ -1,0 +1,24 @@
+//! `osmith vm`: boots a disk image in QEMU, the way a machine would boot it.
+//!
+//! ```text
+//! arguments + what is on this computer -> Machine (pure) -> arguments of QEMU (pure) -> child process
+//! ```
+//!
+//! The machine is an x86-64 `q35` with UEFI firmware, a virtio disk and user-mode networking: nothing of it needs root.
+//! The program runs in the foreground until the machine powers off. It does not manage machines: what should outlive a
+//! terminal is a task for libvirt.
+
+mod accelerator;
+mod arguments;
+mod disk;
+mod firmware;
+mod forward;
+mod machine;
+mod monitor;
+mod process;
+mod qemu;
+mod run;
+mod ssh;
+
+pub(crate) use arguments::VmArgs;
+pub(crate) use run::run;
