@@ -8,6 +8,7 @@
 pub mod composefs;
 mod erofs;
 pub mod ext4;
+pub mod fat32;
 pub mod gpt;
 pub mod qcow2;
 pub mod splitstream;

@@ -85,7 +85,7 @@ pub struct Tables {
 impl Allocator {
     /// An image of a guest disk of that size.
     pub fn new(virtual_bytes: u64, compression: Compression) -> Result<Self, Qcow2Error> {
-        if virtual_bytes % SECTOR_BYTES != 0 || virtual_bytes > MAX_VIRTUAL_BYTES {
+        if !virtual_bytes.is_multiple_of(SECTOR_BYTES) || virtual_bytes > MAX_VIRTUAL_BYTES {
             return Err(Qcow2Error::VirtualSize(virtual_bytes));
         }
         Ok(Allocator {
