@@ -9,6 +9,8 @@ mod error;
 pub mod file;
 pub mod lock;
 pub mod mount;
+pub mod process;
+pub mod sandbox;
 pub mod userns;
 pub mod verity;
 

@@ -8,13 +8,14 @@ use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
+use serde::{Deserialize, Serialize};
 
 use super::{DetachedMount, FileSystem, detach};
 use crate::file::{descriptor_path, open_directory};
 use crate::{OsError, Result};
 
 /// Where overlay keeps what it notes about a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Attributes {
     /// `trusted.overlay.*`, which needs privileges outside user namespaces.
     Trusted,

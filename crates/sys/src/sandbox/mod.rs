@@ -1,0 +1,349 @@
+//! Running a command in a root file system of its own: the sandbox of RUN steps and of `osmith run`.
+//!
+//! ```text
+//! caller ── re-executes its own program ──▶ outer: new mount, pid, ipc, uts (cgroup, net) namespaces
+//!   ▲ lines of output, report                 └─▶ init: pid 1, mounts the root, /proc /sys /dev, files; reaps
+//!   └───────────────────────────────────────────────└─▶ the command: user, capabilities, environment
+//! ```
+//!
+//! The caller may have threads, so it may not fork; the program it starts anew has one thread, and may. It knows
+//! itself by a hidden first argument: `main` has to call [`run_if_child`] before anything else. All mounts are made
+//! in the new mount namespace and end with its last process; each process dies with the one above it.
+//!
+//! Left out on purpose: cgroups (a build needs none, and machines differ too much), seccomp filters, a network of its
+//! own beyond "none".
+
+#![allow(unsafe_code)]
+
+mod child;
+mod command;
+mod devices;
+mod root;
+mod system;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rustix::io::{Errno, FdFlags};
+use serde::{Deserialize, Serialize};
+
+pub use child::run_if_child;
+
+use crate::mount::Attributes;
+use crate::process::{self, ProcessError, Stream};
+use crate::{OsError, Result};
+
+/// The hidden first argument.
+const CHILD_ARGUMENT: &str = "--osmith-sandbox-child";
+
+/// The capabilities a RUN step has (those of podman): CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID,
+/// SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, SETFCAP.
+pub const DEFAULT_CAPABILITIES: u64 = 0x8004_05fb;
+
+/// What to run, and in which surroundings. Paths of the machine are absolute.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// What the command sees as `/`. It must have the directories `proc`, `sys` and `dev`.
+    pub root: Root,
+    /// An empty directory to mount things on; what is mounted there is not seen outside.
+    #[serde(with = "path_bytes")]
+    pub scratch: PathBuf,
+    /// The program and its arguments. A program without `/` is looked up in the `PATH` of `env`.
+    pub argv: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where the command starts, inside.
+    #[serde(with = "path_bytes")]
+    pub cwd: PathBuf,
+    /// Who runs it.
+    pub user: User,
+    /// The host name inside.
+    pub hostname: String,
+    /// What it may reach.
+    pub network: Network,
+    /// The capabilities it may have, as a bit mask; an ordinary user gets them only from set-uid programs.
+    pub capabilities: u64,
+    /// Files to show inside; each path must exist as a file.
+    pub files: Vec<InjectedFile>,
+}
+
+/// The root file system of a sandbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Root {
+    /// A directory as it is, writable.
+    Directory(#[serde(with = "path_bytes")] PathBuf),
+    /// Something read-only, and a directory that takes the changes.
+    Overlay {
+        /// The read-only part.
+        lower: Lower,
+        /// Takes the changes, in the form of overlayfs.
+        #[serde(with = "path_bytes")]
+        upper: PathBuf,
+        /// An empty directory beside `upper`.
+        #[serde(with = "path_bytes")]
+        work: PathBuf,
+        /// Where overlayfs keeps its notes in `upper`.
+        attributes: Attributes,
+    },
+}
+
+/// The read-only part of a root file system.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Lower {
+    /// A directory.
+    Directory(#[serde(with = "path_bytes")] PathBuf),
+    /// A directory of files without contents, whose overlay attributes name objects.
+    Stubs {
+        /// The directory.
+        #[serde(with = "path_bytes")]
+        directory: PathBuf,
+        /// The objects.
+        #[serde(with = "path_bytes")]
+        objects: PathBuf,
+    },
+    /// A composefs image and its objects.
+    Composefs {
+        /// The EROFS image.
+        #[serde(with = "path_bytes")]
+        image: PathBuf,
+        /// The objects.
+        #[serde(with = "path_bytes")]
+        objects: PathBuf,
+    },
+}
+
+/// Who runs a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+impl User {
+    /// Root, in no further group.
+    pub const ROOT: User = User {
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+    };
+}
+
+/// What a sandbox reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// The network of the machine.
+    Host,
+    /// Nothing but its own loopback device.
+    None,
+}
+
+/// A file that is shown inside and is in no layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InjectedFile {
+    /// Where.
+    #[serde(with = "path_bytes")]
+    pub path: PathBuf,
+    /// Permission bits.
+    pub mode: u32,
+    /// Contents.
+    pub bytes: Vec<u8>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The code a shell gives: 128 and the signal for a killed command.
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// What was being done when setting up failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Entering the namespaces.
+    Namespaces,
+    /// Mounting the root file system.
+    Root,
+    /// Mounting `/proc`, `/sys`, `/dev` and the injected files.
+    System,
+    /// Entering the root file system.
+    Enter,
+    /// Becoming the user.
+    User,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Stage::Namespaces => "entering the namespaces",
+            Stage::Root => "mounting the root file system",
+            Stage::System => "mounting the system's directories",
+            Stage::Enter => "entering the root file system",
+            Stage::User => "becoming the user",
+        })
+    }
+}
+
+/// Why a command in a sandbox has no exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The sandbox could not be set up.
+    #[error("{stage}: {error}")]
+    SetUp {
+        /// What was being done.
+        stage: Stage,
+        /// What failed.
+        error: OsError,
+    },
+    /// The command could not be executed.
+    #[error("cannot execute {program}: {}", std::io::Error::from(*.errno).kind())]
+    Execute {
+        /// The program.
+        program: String,
+        /// Why.
+        errno: Errno,
+    },
+    /// The caller wanted it to stop; everything inside was killed.
+    #[error("interrupted")]
+    Interrupted,
+    /// The sandbox ended without a word: it was killed from outside.
+    #[error("the sandbox was killed ({0})")]
+    Killed(std::process::ExitStatus),
+    /// The sandbox could not be started.
+    #[error(transparent)]
+    Os(#[from] OsError),
+}
+
+/// What the child tells before it ends.
+#[derive(Debug, Serialize, Deserialize)]
+enum Report {
+    Ended(Exit),
+    NotExecuted {
+        program: String,
+        errno: i32,
+    },
+    Failed {
+        stage: Stage,
+        operation: String,
+        object: String,
+        errno: i32,
+        detail: String,
+    },
+}
+
+/// What the child is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    sandbox: Sandbox,
+    report: i32,
+}
+
+impl Sandbox {
+    /// Runs the command to its end. `on_line` gets each line of its output as it comes; when `interrupted` says yes,
+    /// everything inside is killed.
+    pub fn run(
+        &self,
+        on_line: impl FnMut(Stream, &[u8]),
+        interrupted: impl Fn() -> bool,
+    ) -> Result<Exit, SandboxError> {
+        let (mut reports, report) =
+            std::io::pipe().map_err(|error| OsError::from_io("create", "a pipe", &error))?;
+        let order = self.order(report.as_raw_fd())?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(CHILD_ARGUMENT).env_clear().stdin(order);
+        let keep_open =
+            move || rustix::io::fcntl_setfd(&report, FdFlags::empty()).map_err(std::io::Error::from);
+        // SAFETY: between fork and exec a single system call is made; nothing is allocated, no lock is taken.
+        unsafe { command.pre_exec(keep_open) };
+        let status = process::run(&mut command, on_line, interrupted).map_err(|error| match error {
+            ProcessError::Interrupted => SandboxError::Interrupted,
+            ProcessError::Os(error) => SandboxError::Os(error),
+        })?;
+        // This side of the pipe has to be closed to see its end.
+        drop(command);
+        let mut bytes = Vec::new();
+        reports
+            .read_to_end(&mut bytes)
+            .map_err(|error| OsError::from_io("read", "the sandbox's report", &error))?;
+        match postcard::from_bytes(&bytes) {
+            Ok(report) => outcome(report),
+            Err(_) => Err(SandboxError::Killed(status)),
+        }
+    }
+
+    fn order(&self, report: i32) -> Result<Stdio> {
+        let order = Order {
+            sandbox: self.clone(),
+            report,
+        };
+        let bytes = postcard::to_stdvec(&order).map_err(|error| {
+            OsError::new("encode", "the sandbox", Errno::INVAL).with_detail(error.to_string())
+        })?;
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let mut file: File = rustix::fs::memfd_create("sandbox", flags)
+            .map_err(|errno| OsError::new("create", "a file in memory", errno))?
+            .into();
+        file.write_all(&bytes)
+            .and_then(|()| file.rewind())
+            .map_err(|error| OsError::from_io("write", "a file in memory", &error))?;
+        Ok(file.into())
+    }
+}
+
+fn outcome(report: Report) -> Result<Exit, SandboxError> {
+    match report {
+        Report::Ended(exit) => Ok(exit),
+        Report::NotExecuted { program, errno } => Err(SandboxError::Execute {
+            program,
+            errno: Errno::from_raw_os_error(errno),
+        }),
+        Report::Failed {
+            stage,
+            operation,
+            object,
+            errno,
+            detail,
+        } => Err(SandboxError::SetUp {
+            stage,
+            error: OsError::new(operation, object, Errno::from_raw_os_error(errno)).with_detail(detail),
+        }),
+    }
+}
+
+/// Paths as bytes: they need not be UTF-8.
+mod path_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(path.as_os_str().as_bytes())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        Ok(OsString::from_vec(bytes).into())
+    }
+}

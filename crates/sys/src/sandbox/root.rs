@@ -1,0 +1,171 @@
+//! The root file system of the sandbox, mounted on a staging area that only the sandbox sees.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use super::{InjectedFile, Lower, Root};
+use crate::file::{open_directory, open_in_root};
+use crate::mount::{
+    Attributes, Composefs, DetachedMount, Feature, Layer, Overlay, erofs, set_attributes, tmpfs,
+};
+use crate::{OsError, Result};
+
+/// A file system in memory over the scratch directory: the root is mounted in it, and it holds injected files, since
+/// kernels before 6.15 neither mount into nor clone out of what is attached nowhere.
+pub(super) struct Staging {
+    directory: OwnedFd,
+    path: PathBuf,
+}
+
+const ROOT: &str = "root";
+const LAYER: &str = "layer";
+
+impl Staging {
+    pub(super) fn new(scratch: &Path) -> Result<Self> {
+        let directory = tmpfs("osmith", "0700", None)?.attach(open_directory(scratch)?, "")?;
+        set_attributes(
+            &directory,
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+            MountAttrFlags::empty(),
+            false,
+        )?;
+        for name in [ROOT, LAYER] {
+            rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o700))
+                .map_err(|errno| OsError::new("create", name, errno))?;
+        }
+        Ok(Staging {
+            directory,
+            path: scratch.to_owned(),
+        })
+    }
+
+    fn layer_path(&self) -> PathBuf {
+        self.path.join(LAYER)
+    }
+
+    /// Shows each file at its path.
+    pub(super) fn show_files(&self, root: &OwnedFd, files: &[InjectedFile]) -> Result<()> {
+        for (number, file) in files.iter().enumerate() {
+            let name = format!("file{number}");
+            self.write(&name, file)?;
+            let mount = DetachedMount::clone_of(&self.directory, &name, false)?;
+            attach_in_root(root, &file.path, mount)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, name: &str, injected: &InjectedFile) -> Result<()> {
+        let failed = |errno| OsError::new("create the contents of", injected.path.display(), errno);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.directory, name, flags, Mode::from_raw_mode(injected.mode))
+            .map_err(failed)?;
+        std::io::Write::write_all(&mut File::from(file), &injected.bytes)
+            .map_err(|error| OsError::from_io("write", injected.path.display(), &error))
+    }
+}
+
+/// Attaches a mount at a path inside `root`, which must exist; links lead nowhere outside.
+pub(super) fn attach_in_root(root: &OwnedFd, path: &Path, mount: DetachedMount) -> Result<OwnedFd> {
+    let target = open_in_root(root, path, OFlags::PATH, Mode::empty())?;
+    mount.attach(&target, "")
+}
+
+/// Mounts the root file system and returns it open.
+pub(super) fn mount(root: &Root, staging: &Staging) -> Result<OwnedFd> {
+    let mount = match root {
+        Root::Directory(path) => DetachedMount::clone_of(CWD, path, true)?,
+        Root::Overlay {
+            lower,
+            upper,
+            work,
+            attributes,
+        } => {
+            let (upper, work) = (open_directory(upper)?, open_directory(work)?);
+            Writable {
+                upper,
+                work,
+                attributes: *attributes,
+            }
+            .mount_over(lower, staging)?
+        }
+    };
+    mount.attach(&staging.directory, ROOT)
+}
+
+struct Writable {
+    upper: OwnedFd,
+    work: OwnedFd,
+    attributes: Attributes,
+}
+
+impl Writable {
+    fn mount_over(&self, lower: &Lower, staging: &Staging) -> Result<DetachedMount> {
+        let scratch = staging.layer_path();
+        match lower {
+            Lower::Directory(path) => {
+                let directory = open_directory(path)?;
+                self.overlay(Layer::Attached(directory.as_fd()), None)
+                    .mount(&scratch)
+            }
+            Lower::Stubs { directory, objects } => {
+                let (directory, objects) = (open_directory(directory)?, open_directory(objects)?);
+                let lower = Layer::Attached(directory.as_fd());
+                self.overlay(lower, Some(&objects)).mount(&scratch)
+            }
+            Lower::Composefs { image, objects } => {
+                let image =
+                    File::open(image).map_err(|error| OsError::from_io("open", image.display(), &error))?;
+                self.mount_over_composefs(&image, &open_directory(objects)?, &scratch)
+            }
+        }
+    }
+
+    /// Before Linux 6.16 an overlay with `metacopy=off` refuses a data layer, but not an overlay that has one.
+    fn mount_over_composefs(&self, image: &File, objects: &OwnedFd, scratch: &Path) -> Result<DetachedMount> {
+        let metadata = erofs(image)?;
+        let one = self.overlay(Layer::Detached(&metadata), Some(objects));
+        match one.mount(scratch) {
+            Err(error) if error.errno() == Errno::INVAL => {
+                drop(metadata);
+                self.mount_over_second_overlay(image, objects, scratch)
+            }
+            answer => answer,
+        }
+    }
+
+    fn mount_over_second_overlay(
+        &self,
+        image: &File,
+        objects: &OwnedFd,
+        scratch: &Path,
+    ) -> Result<DetachedMount> {
+        let composefs = Composefs {
+            source: "osmith-lower",
+            image: image.as_fd(),
+            objects: objects.as_fd(),
+            verity_required: false,
+        };
+        let lower = composefs.mount(scratch)?;
+        self.overlay(Layer::Detached(&lower), None).mount(scratch)
+    }
+
+    /// Changes must be whole files at their own path, or the upper directory is no layer.
+    fn overlay<'a>(&'a self, lower: Layer<'a>, data: Option<&'a OwnedFd>) -> Overlay<'a> {
+        Overlay {
+            source: "osmith",
+            lower,
+            data: data.map(AsFd::as_fd),
+            upper: Some((self.upper.as_fd(), self.work.as_fd())),
+            attributes: self.attributes,
+            metacopy: Feature::Off,
+            redirect: Feature::Off,
+            verity_required: false,
+            volatile: true,
+        }
+    }
+}
