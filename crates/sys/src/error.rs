@@ -75,13 +75,18 @@ impl OsError {
     }
 
     fn reason(&self) -> String {
-        let text = io::Error::from_raw_os_error(self.errno.raw_os_error()).to_string();
-        let text = text.split(" (os error").next().unwrap_or(&text);
+        let text = describe(self.errno);
         match &self.detail {
             Some(detail) => format!("{text} ({detail})"),
-            None => text.to_owned(),
+            None => text,
         }
     }
+}
+
+/// The words of the C library for an error number.
+pub(crate) fn describe(errno: Errno) -> String {
+    let text = io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 impl From<OsError> for io::Error {

@@ -98,7 +98,7 @@ mod tests {
         let long = vec![b'x'; 3000];
         match set_attribute(file.path(), b"user.long", &long) {
             Err(error) if error.errno() == Errno::OPNOTSUPP => {
-                eprintln!("skipped: no user attributes on {}", file.path().display());
+                eprintln!("SKIPPED: no user attributes on {}", file.path().display());
                 return;
             }
             answer => answer.unwrap(),

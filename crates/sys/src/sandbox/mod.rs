@@ -216,7 +216,7 @@ pub enum SandboxError {
         error: OsError,
     },
     /// The command could not be executed.
-    #[error("cannot execute {program}: {}", std::io::Error::from(*.errno).kind())]
+    #[error("cannot execute {program}: {}", crate::error::describe(*.errno))]
     Execute {
         /// The program.
         program: String,
