@@ -42,6 +42,6 @@ fn images_with_large_directories_are_upstreams() {
 #[test]
 #[ignore = "long"]
 fn images_of_many_random_trees_are_upstreams() {
-    run(20_000, trees::tree(120));
-    run(1_000, trees::wide_tree());
+    run(5_000, trees::tree(120));
+    run(200, trees::wide_tree());
 }
