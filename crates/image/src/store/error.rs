@@ -1,0 +1,207 @@
+//! What can go wrong with the store.
+
+use std::io;
+use std::path::PathBuf;
+
+use osmith_formats::verity::Digest;
+use osmith_report::{Class, Failure, Interrupted};
+
+use crate::digest::Sha256Digest;
+use crate::layer::{LayerError, LayerId};
+use crate::manifest::JsonError;
+use crate::reference::Reference;
+use crate::tar::TarError;
+
+/// Why an operation on the store failed. The store is as it was before, except for contents that nothing names.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("cannot {operation} '{}'", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no store.
+    #[error("there is no image store at '{}'", .0.display())]
+    NoStore(PathBuf),
+    /// The directory has other things in it.
+    #[error("'{}' is no image store: it has no store.json, but other files", .0.display())]
+    NotAStore(PathBuf),
+    /// The store has a format that is not known.
+    #[error("the image store '{}' has format {format}; this osmith knows format 1", path.display())]
+    Format {
+        /// The store.
+        path: PathBuf,
+        /// Its format, as it says.
+        format: String,
+    },
+    /// The store was opened for reading.
+    #[error("the image store '{}' is open for reading only", .0.display())]
+    ReadOnly(PathBuf),
+    /// Somebody else uses the store.
+    #[error("the image store '{}' is in use by another process", .0.display())]
+    Busy(PathBuf),
+    /// No image has that name.
+    #[error("there is no image '{reference}'")]
+    UnknownImage {
+        /// What was asked for.
+        reference: Reference,
+        /// The name of an image that looks alike.
+        nearest: Option<Reference>,
+    },
+    /// Several images have an ID that begins so.
+    #[error("several images have an ID that begins with '{0}'")]
+    AmbiguousId(String),
+    /// An object is missing.
+    #[error("the object {0} is missing from the store")]
+    MissingObject(Digest),
+    /// A layer is missing.
+    #[error("the layer {0} is missing from the store")]
+    MissingLayer(LayerId),
+    /// The layer of a diff ID is missing.
+    #[error("the layer with the diff ID {0} is missing from the store")]
+    MissingDiff(Sha256Digest),
+    /// A blob is missing.
+    #[error("the blob {0} is missing from the store")]
+    MissingBlob(Sha256Digest),
+    /// Something of the store is not what its name says.
+    #[error("the {what} {name} in the store is damaged")]
+    Damaged {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The configuration and the layers of a new image do not fit.
+    #[error("the history has {history} entries with a layer, but the image has {layers} layers")]
+    History {
+        /// Entries that are not marked as empty.
+        history: usize,
+        /// Layers.
+        layers: usize,
+    },
+    /// A manifest or configuration is malformed.
+    #[error("cannot read {name}")]
+    Json {
+        /// The document.
+        name: String,
+        /// Why.
+        #[source]
+        source: JsonError,
+    },
+    /// A layer does not fit on those below it.
+    #[error("cannot apply the layer {layer}")]
+    Layer {
+        /// The layer.
+        layer: LayerId,
+        /// Why.
+        #[source]
+        source: LayerError,
+    },
+    /// A layer could not be written as a tar archive.
+    #[error("cannot write the layer {layer} as a tar archive")]
+    Tar {
+        /// The layer.
+        layer: LayerId,
+        /// Why.
+        #[source]
+        source: TarError,
+    },
+    /// The user asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+impl Failure for StoreError {
+    fn class(&self) -> Class {
+        match self {
+            StoreError::Io { source, .. } => io_class(source),
+            StoreError::NoStore(_) | StoreError::UnknownImage { .. } => Class::NotFound,
+            StoreError::NotAStore(_) | StoreError::Busy(_) => Class::Conflict,
+            StoreError::Format { .. } | StoreError::ReadOnly(_) => Class::Environment,
+            StoreError::AmbiguousId(_) => Class::Usage,
+            StoreError::MissingObject(_)
+            | StoreError::MissingLayer(_)
+            | StoreError::MissingDiff(_)
+            | StoreError::MissingBlob(_)
+            | StoreError::Damaged { .. } => Class::Corrupt,
+            StoreError::History { .. } => Class::Internal,
+            StoreError::Json { source, .. } => source.class(),
+            StoreError::Layer { source, .. } => source.class(),
+            StoreError::Tar { source, .. } => source.class(),
+            StoreError::Interrupted(_) => Class::Interrupted,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            StoreError::Io { source, .. } => io_hints(source),
+            StoreError::NoStore(_) => vec![
+                "osmith import, osmith load or osmith build make a store; --store DIR chooses another one"
+                    .into(),
+            ],
+            StoreError::NotAStore(_) => vec!["choose an empty or new directory with --store DIR".into()],
+            StoreError::Format { .. } => vec!["use the osmith that made the store, or --store DIR".into()],
+            StoreError::ReadOnly(_) => vec!["run the command as the owner of the store".into()],
+            StoreError::Busy(_) => vec!["try again when the other osmith commands have ended".into()],
+            StoreError::UnknownImage { nearest, .. } => unknown_image_hints(nearest.as_ref()),
+            StoreError::AmbiguousId(_) => vec!["give more digits; osmith images lists the IDs".into()],
+            StoreError::Json { source, .. } => source.hints(),
+            StoreError::Tar { source, .. } => source.hints(),
+            _ if self.class() == Class::Corrupt => {
+                vec!["osmith store verify names what is damaged; load or build the image again".into()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl StoreError {
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        StoreError::Io {
+            operation,
+            path: path.into(),
+            source: source.into(),
+        }
+    }
+}
+
+fn unknown_image_hints(nearest: Option<&Reference>) -> Vec<String> {
+    let did_you_mean = nearest.map(|name| format!("did you mean '{name}'?"));
+    did_you_mean
+        .into_iter()
+        .chain(["osmith images lists the images of the store".to_owned()])
+        .collect()
+}
+
+/// The class of an error of the operating system.
+pub(crate) fn io_class(error: &io::Error) -> Class {
+    match error.kind() {
+        io::ErrorKind::NotFound => Class::NotFound,
+        io::ErrorKind::AlreadyExists => Class::Conflict,
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Class::Corrupt,
+        _ => Class::Environment,
+    }
+}
+
+/// What to do about an error of the operating system.
+pub(crate) fn io_hints(error: &io::Error) -> Vec<String> {
+    let hint = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space, for instance with osmith prune, or use another disk"
+        }
+        io::ErrorKind::PermissionDenied => "check the owner and the permissions, or use another place",
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is mounted read-only; use another place",
+        _ => return Vec::new(),
+    };
+    vec![hint.to_owned()]
+}

@@ -1,0 +1,334 @@
+//! The store: every image, layer and file content of one place, and what builds remember.
+//!
+//! ```text
+//! store.json                        the format of the store
+//! objects/<2 hex>/<126 hex>         file contents longer than 64 bytes, by fs-verity digest (SHA-512), mode 0644
+//! layers/<64 hex>                   layer records, by the SHA-256 of their contents
+//! diffs/<64 hex>                    JSON: which record a diff ID is
+//! tars/<64 hex>                     JSON: the diff ID of a record's own tar stream, by the record
+//! blobs/sha256/<64 hex>             manifests, configurations, and layers as they came or as they leave
+//! compressed/<64 hex>-<codec>-<n>   JSON: the blob of a compressed own layer, by its diff ID
+//! images/<64 hex>                   JSON: an image that exists, by the digest of its manifest
+//! names/<domain>/<path>:<tag>       the digest of a manifest
+//! cache/<2 hex>/<62 hex>            what builds remember, by key
+//! tmp/                              unfinished files; emptied when nobody uses the store
+//! ```
+//!
+//! The store is safe against being killed at any point: files get their name when they are whole, a name of an image
+//! is written after everything it means is on the disk, and what nothing names is removed by [`Store::prune`]. Using
+//! a store holds a shared lock on its directory, removing things from it an exclusive one. Objects are named without
+//! waiting for the disk; one `syncfs` before a name is written is enough, and an object that a crash cut short is
+//! noticed by its length and written again.
+
+mod cache;
+mod error;
+mod files;
+mod images;
+mod intake;
+mod layers;
+mod objects;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+pub use error::StoreError;
+pub(crate) use error::{io_class, io_hints};
+pub use images::{Image, ImageParts, LayerSource, Listed};
+pub(crate) use intake::{Contents, Intake, Slot, WHOLE_MAX_BYTES};
+pub use layers::TarStream;
+pub use objects::ObjectWriter;
+
+const FORMAT_FILE: &str = "store.json";
+const FORMAT: u32 = 1;
+const ALGORITHM: &str = "fsverity-sha512-12";
+const DIRECTORIES: [&str; 10] = [
+    "objects",
+    "layers",
+    "diffs",
+    "tars",
+    "blobs/sha256",
+    "compressed",
+    "images",
+    "names",
+    "cache",
+    files::TMP,
+];
+
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only; the right to write is not needed.
+    ReadOnly,
+    /// Reading and writing; a store that is missing is made.
+    ReadWrite,
+}
+
+/// An image store that is open. All methods may be called from several threads at once.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    /// The directory, with the lock.
+    root: File,
+    access: Access,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Format {
+    format: u32,
+    algorithm: String,
+}
+
+impl Store {
+    /// Opens the store in the directory `path`, and with [`Access::ReadWrite`] makes it if it is missing.
+    ///
+    /// Waits while another process removes things from the store.
+    pub fn open(path: &Path, access: Access) -> Result<Store, StoreError> {
+        if access == Access::ReadWrite {
+            std::fs::create_dir_all(path).map_err(|error| StoreError::io("create", path, error))?;
+        }
+        let root = File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::NoStore(path.to_owned()),
+            _ => StoreError::io("open the image store", path, error),
+        })?;
+        let store = Store {
+            path: path.to_owned(),
+            root,
+            access,
+        };
+        store.lock()?;
+        store.require_format()?;
+        Ok(store)
+    }
+
+    /// The directory of the store.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of the objects, for mounting.
+    pub fn objects_path(&self) -> PathBuf {
+        self.path.join("objects")
+    }
+
+    /// What the store was opened for.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// A new directory on the store's file system for work in progress, removed when dropped (and, after a crash, when
+    /// the store is next opened by nobody else).
+    pub fn work_directory(&self) -> Result<tempfile::TempDir, StoreError> {
+        self.require_writable()?;
+        let parent = self.path.join(files::TMP);
+        tempfile::Builder::new()
+            .prefix("work-")
+            .tempdir_in(&parent)
+            .map_err(|error| StoreError::io("create a directory in", parent, error))
+    }
+
+    /// Waits until everything written so far is on the disk.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        rustix::fs::syncfs(&self.root).map_err(|error| StoreError::io("write to the disk", &self.path, error))
+    }
+
+    fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    fn require_writable(&self) -> Result<(), StoreError> {
+        match self.access {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(StoreError::ReadOnly(self.path.clone())),
+        }
+    }
+
+    /// An error about a path below the store's directory.
+    fn io(&self, operation: &'static str, path: &str, source: impl Into<io::Error>) -> StoreError {
+        StoreError::io(operation, self.path.join(path), source)
+    }
+
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        files::read(self.root(), path).map_err(|error| self.io("read", path, error))
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.require_writable()?;
+        files::write(self.root(), path, bytes).map_err(|error| self.io("write", path, error))
+    }
+
+    fn contains(&self, path: &str) -> Result<bool, StoreError> {
+        let size_bytes =
+            files::size_bytes(self.root(), path).map_err(|error| self.io("look for", path, error))?;
+        Ok(size_bytes.is_some())
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<(String, std::fs::FileType)>, StoreError> {
+        files::list(&self.path, path).map_err(|error| self.io("list", path, error))
+    }
+
+    /// Takes the shared lock. Whoever finds the store unused removes what a crash left in `tmp/`.
+    fn lock(&self) -> Result<(), StoreError> {
+        let failed = |error: Errno| StoreError::io("lock", &self.path, error);
+        if self.access == Access::ReadWrite {
+            match rustix::fs::flock(&self.root, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => self.remove_unfinished(),
+                Err(Errno::WOULDBLOCK) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        retry_interrupted(|| rustix::fs::flock(&self.root, FlockOperation::LockShared)).map_err(failed)
+    }
+
+    /// Runs `action` under the exclusive lock.
+    fn exclusively<T>(&self, action: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.require_writable()?;
+        let failed = |error: Errno| match error {
+            Errno::WOULDBLOCK => StoreError::Busy(self.path.clone()),
+            error => StoreError::io("lock", &self.path, error),
+        };
+        let result = rustix::fs::flock(&self.root, FlockOperation::NonBlockingLockExclusive)
+            .map_err(failed)
+            .and_then(|()| action());
+        // A conversion that fails has given up the shared lock.
+        retry_interrupted(|| rustix::fs::flock(&self.root, FlockOperation::LockShared)).map_err(failed)?;
+        result
+    }
+
+    /// Removes what is in `tmp/`. What cannot be removed (a work directory of other users' files) is in nobody's way.
+    fn remove_unfinished(&self) {
+        let directory = self.path.join(files::TMP);
+        for (name, kind) in files::list(&self.path, files::TMP).unwrap_or_default() {
+            let path = directory.join(name);
+            let _ = match kind.is_dir() {
+                true => std::fs::remove_dir_all(path),
+                false => std::fs::remove_file(path),
+            };
+        }
+    }
+
+    fn require_format(&self) -> Result<(), StoreError> {
+        match self.read(FORMAT_FILE)? {
+            Some(bytes) => self.require_known_format(&bytes),
+            None if self.access == Access::ReadWrite => self.initialize(),
+            None => Err(StoreError::NoStore(self.path.clone())),
+        }
+    }
+
+    fn require_known_format(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        match serde_json::from_slice::<Format>(bytes) {
+            Ok(Format {
+                format: FORMAT,
+                algorithm,
+            }) if algorithm == ALGORITHM => Ok(()),
+            Ok(format) => Err(StoreError::Format {
+                path: self.path.clone(),
+                format: format!("{} with {}", format.format, format.algorithm),
+            }),
+            Err(_) => Err(StoreError::Damaged {
+                what: "file",
+                name: FORMAT_FILE.to_owned(),
+            }),
+        }
+    }
+
+    /// Makes the directories, then the file that says this is a store. A first attempt that was cut off is continued.
+    fn initialize(&self) -> Result<(), StoreError> {
+        let foreign = self.list("")?.into_iter().any(|(name, _)| {
+            name != "lost+found" && !DIRECTORIES.iter().any(|own| own.split('/').next() == Some(&name))
+        });
+        if foreign {
+            return Err(StoreError::NotAStore(self.path.clone()));
+        }
+        for directory in DIRECTORIES {
+            files::create_directories(self.root(), directory)
+                .map_err(|error| self.io("create", directory, error))?;
+        }
+        let format = serde_json::json!({"format": FORMAT, "algorithm": ALGORITHM});
+        files::write_durably(self.root(), FORMAT_FILE, format!("{format}\n").as_bytes())
+            .map_err(|error| self.io("write", FORMAT_FILE, error))
+    }
+}
+
+fn retry_interrupted(mut call: impl FnMut() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => continue,
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_made_once_and_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/store");
+        assert!(matches!(
+            Store::open(&path, Access::ReadOnly),
+            Err(StoreError::NoStore(_))
+        ));
+        let first = Store::open(&path, Access::ReadWrite).unwrap();
+        let second = Store::open(&path, Access::ReadOnly).unwrap();
+        assert!(matches!(second.work_directory(), Err(StoreError::ReadOnly(_))));
+        drop(first);
+    }
+
+    #[test]
+    fn other_directories_and_formats_are_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("precious"), b"x").unwrap();
+        assert!(matches!(
+            Store::open(directory.path(), Access::ReadWrite),
+            Err(StoreError::NotAStore(_))
+        ));
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(
+            directory.path().join(FORMAT_FILE),
+            br#"{"format":2,"algorithm":"x"}"#,
+        )
+        .unwrap();
+        assert!(matches!(
+            Store::open(directory.path(), Access::ReadWrite),
+            Err(StoreError::Format { .. })
+        ));
+        std::fs::write(directory.path().join(FORMAT_FILE), b"{").unwrap();
+        assert!(matches!(
+            Store::open(directory.path(), Access::ReadWrite),
+            Err(StoreError::Damaged { .. })
+        ));
+    }
+
+    #[test]
+    fn leftovers_are_removed_when_nobody_uses_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Access::ReadWrite).unwrap();
+        let leftover = directory.path().join("tmp/work-x");
+        std::fs::create_dir(&leftover).unwrap();
+        std::fs::write(leftover.join("file"), b"x").unwrap();
+        let other = Store::open(directory.path(), Access::ReadWrite).unwrap();
+        assert!(leftover.exists(), "somebody may be working there");
+        drop((store, other));
+        Store::open(directory.path(), Access::ReadWrite).unwrap();
+        assert!(!leftover.exists());
+    }
+
+    #[test]
+    fn exclusive_use_needs_the_store_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Access::ReadWrite).unwrap();
+        let other = Store::open(directory.path(), Access::ReadOnly).unwrap();
+        assert!(matches!(store.exclusively(|| Ok(())), Err(StoreError::Busy(_))));
+        drop(other);
+        store.exclusively(|| Ok(())).unwrap();
+        Store::open(directory.path(), Access::ReadOnly).unwrap();
+    }
+}

@@ -1,0 +1,472 @@
+//! Objects: file contents by fs-verity digest.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use osmith_formats::tree::{Content, INLINE_MAX_BYTES};
+use osmith_formats::verity::{Digest, Hasher};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::files::{self, Unnamed};
+use super::{Store, StoreError};
+
+const CHUNK_BYTES: usize = 256 << 10;
+/// Files up to this length are hashed in memory first, and not written at all if the object is there.
+const IN_MEMORY_MAX_BYTES: usize = 1 << 20;
+const OBJECT_MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// Writes one file content into the store; see [`Store::object_writer`].
+#[derive(Debug)]
+pub struct ObjectWriter<'a> {
+    store: &'a Store,
+    hasher: Hasher,
+    /// What is not in the file yet.
+    pending: Vec<u8>,
+    file: Option<Unnamed>,
+}
+
+impl Store {
+    /// A writer for a file content of unknown length.
+    pub fn object_writer(&self) -> Result<ObjectWriter<'_>, StoreError> {
+        self.require_writable()?;
+        Ok(ObjectWriter {
+            store: self,
+            hasher: Hasher::new(),
+            pending: Vec::new(),
+            file: None,
+        })
+    }
+
+    /// Stores a file content that is in memory.
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<Content, StoreError> {
+        self.require_writable()?;
+        if bytes.len() <= INLINE_MAX_BYTES {
+            return Ok(Content::Inline(bytes.into()));
+        }
+        let content = Content::Object {
+            digest: Digest::of(bytes),
+            size_bytes: bytes.len() as u64,
+        };
+        if !self.contains_object(&content)? {
+            let mut unnamed = self.unnamed()?;
+            let written = unnamed.file.write_all(bytes);
+            written.map_err(|error| self.io("write to", files::TMP, error))?;
+            self.name_object(&unnamed, &content)?;
+        }
+        Ok(content)
+    }
+
+    /// Stores the content of a file, from its present position to its end. Shares the blocks where the file system
+    /// can.
+    pub fn put_file(&self, file: &File) -> Result<Content, StoreError> {
+        let mut writer = self.object_writer()?;
+        let metadata = file
+            .metadata()
+            .map_err(|error| StoreError::io("read", "the file to be stored", error))?;
+        let large = metadata.len() > IN_MEMORY_MAX_BYTES as u64;
+        let position = io::Seek::stream_position(&mut &*file)
+            .map_err(|error| StoreError::io("read", "the file to be stored", error))?;
+        if large && position == 0 {
+            let clone = self.unnamed()?;
+            if rustix::fs::ioctl_ficlone(&clone.file, file).is_ok() {
+                return self.name_measured(clone);
+            }
+        }
+        writer.copy_from(file)?;
+        writer.finish()
+    }
+
+    /// Makes the file `name` of `directory`, which is on the store's file system, an object: it leaves the directory,
+    /// and its owner, mode and extended attributes are lost. Nobody may have the file open for writing.
+    pub fn adopt_file(&self, directory: BorrowedFd<'_>, name: &OsStr) -> Result<Content, StoreError> {
+        self.require_writable()?;
+        let failed = |operation| {
+            let name = name.to_owned();
+            move |error: Errno| StoreError::io(operation, name, error)
+        };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(directory, name, flags, Mode::empty()).map_err(failed("open"))?;
+        let file = File::from(fd);
+        let content = measure(&file).map_err(|error| StoreError::io("read", name, error))?;
+        if matches!(content, Content::Inline(_)) || self.contains_object(&content)? {
+            rustix::fs::unlinkat(directory, name, AtFlags::empty()).map_err(failed("remove"))?;
+            return Ok(content);
+        }
+        strip(&file).map_err(failed("reset the attributes of"))?;
+        self.rename_object(directory, name, &content)?;
+        Ok(content)
+    }
+
+    /// Opens an object for reading.
+    pub fn read_object(&self, digest: &Digest) -> Result<File, StoreError> {
+        let path = object_path(digest);
+        files::open(self.root(), &path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::MissingObject(*digest),
+            _ => self.io("open", &path, error),
+        })
+    }
+
+    /// A reader of a file content, wherever it is.
+    pub fn read_content<'a>(&self, content: &'a Content) -> Result<ContentReader<'a>, StoreError> {
+        match content {
+            Content::Inline(bytes) => Ok(ContentReader::Inline(bytes)),
+            Content::Object { digest, .. } => self.read_object(digest).map(ContentReader::Object),
+        }
+    }
+
+    /// Whether the store has a file content, in the right length.
+    pub fn contains_object(&self, content: &Content) -> Result<bool, StoreError> {
+        let Content::Object { digest, size_bytes } = content else {
+            return Ok(true);
+        };
+        let path = object_path(digest);
+        let found =
+            files::size_bytes(self.root(), &path).map_err(|error| self.io("look for", &path, error))?;
+        Ok(found == Some(*size_bytes))
+    }
+
+    fn unnamed(&self) -> Result<Unnamed, StoreError> {
+        Unnamed::create(self.root()).map_err(|error| self.io("create a file in", files::TMP, error))
+    }
+
+    /// Reads an unnamed file that is whole, and makes it an object.
+    fn name_measured(&self, unnamed: Unnamed) -> Result<Content, StoreError> {
+        let content = measure(&unnamed.file).map_err(|error| self.io("read", files::TMP, error))?;
+        if !self.contains_object(&content)? {
+            self.name_object(&unnamed, &content)?;
+        }
+        Ok(content)
+    }
+
+    /// Gives an object its name. One that is there already is kept, unless a crash cut it short.
+    fn name_object(&self, unnamed: &Unnamed, content: &Content) -> Result<(), StoreError> {
+        let Content::Object { digest, .. } = content else {
+            return Ok(());
+        };
+        let path = object_path(digest);
+        let linked = files::with_parent(self.root(), &path, || unnamed.link(self.root(), &path));
+        match linked {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if self.contains_object(content)? {
+                    return Ok(());
+                }
+                unnamed.replace(self.root(), &path)
+            }
+            other => other,
+        }
+        .map_err(|error| self.io("write", &path, error))
+    }
+
+    fn rename_object(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &OsStr,
+        content: &Content,
+    ) -> Result<(), StoreError> {
+        let Content::Object { digest, .. } = content else {
+            return Ok(());
+        };
+        let path = object_path(digest);
+        // `contains_object` said no: what is there was cut short by a crash, or is the same, written meanwhile.
+        files::with_parent(self.root(), &path, || {
+            Ok(rustix::fs::renameat_with(
+                directory,
+                name,
+                self.root(),
+                &path,
+                RenameFlags::empty(),
+            )?)
+        })
+        .map_err(|error| self.io("move a file to", &path, error))
+    }
+}
+
+/// Reads a file content; see [`Store::read_content`].
+#[derive(Debug)]
+pub enum ContentReader<'a> {
+    /// What is left of an inline content.
+    Inline(&'a [u8]),
+    /// An object.
+    Object(File),
+}
+
+impl Read for ContentReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            ContentReader::Inline(bytes) => bytes.read(buffer),
+            ContentReader::Object(file) => file.read(buffer),
+        }
+    }
+}
+
+impl ObjectWriter<'_> {
+    /// Names the object, or gives back a short content inline.
+    pub fn finish(mut self) -> Result<Content, StoreError> {
+        if self.file.is_none() {
+            return self.store.put_bytes(&self.pending);
+        }
+        self.spill()
+            .map_err(|error| self.store.io("write to", files::TMP, error))?;
+        let measured = self.hasher.finish();
+        let content = Content::Object {
+            digest: measured.digest,
+            size_bytes: measured.size_bytes,
+        };
+        if let Some(unnamed) = self.file.filter(|_| measured.size_bytes > 0) {
+            self.store.name_object(&unnamed, &content)?;
+        }
+        Ok(content)
+    }
+
+    /// Takes all of `source`.
+    fn copy_from(&mut self, mut source: impl Read) -> Result<(), StoreError> {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        loop {
+            let count = match source.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(StoreError::io("read", "the file to be stored", error)),
+            };
+            self.write_all(buffer.get(..count).unwrap_or_default())
+                .map_err(|error| self.store.io("write to", files::TMP, error))?;
+        }
+    }
+
+    /// Hashes what is pending and moves it to the file.
+    fn spill(&mut self) -> io::Result<()> {
+        self.hasher.update(&self.pending);
+        let unnamed = match &mut self.file {
+            Some(unnamed) => unnamed,
+            None => self.file.insert(Unnamed::create(self.store.root())?),
+        };
+        unnamed.file.write_all(&self.pending)?;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+impl Write for ObjectWriter<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let room = IN_MEMORY_MAX_BYTES.saturating_sub(self.pending.len());
+        let (taken, _) = data.split_at(room.min(data.len()));
+        self.pending.extend_from_slice(taken);
+        if self.pending.len() == IN_MEMORY_MAX_BYTES && taken.len() < data.len() {
+            self.spill()?;
+            return Ok(taken.len() + self.write(data.get(taken.len()..).unwrap_or_default())?);
+        }
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The path of an object below the store's directory.
+pub(super) fn object_path(digest: &Digest) -> String {
+    format!("objects/{}", digest.object_path())
+}
+
+/// Reads a file from its start and says what content it is.
+pub(super) fn measure(mut file: &File) -> io::Result<Content> {
+    io::Seek::rewind(&mut file)?;
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut first = Vec::new();
+    loop {
+        let mut filled = 0;
+        // Whole blocks in one call are the hasher's fast way.
+        while let Some(space) = buffer.get_mut(filled..).filter(|space| !space.is_empty()) {
+            match file.read(space) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        let chunk = buffer.get(..filled).unwrap_or_default();
+        hasher.update(chunk);
+        if first.len() <= INLINE_MAX_BYTES {
+            first.extend_from_slice(
+                chunk
+                    .get(..chunk.len().min(INLINE_MAX_BYTES + 1))
+                    .unwrap_or_default(),
+            );
+        }
+        if filled < buffer.len() {
+            break;
+        }
+    }
+    if first.len() <= INLINE_MAX_BYTES {
+        return Ok(Content::Inline(first.into()));
+    }
+    let measured = hasher.finish();
+    Ok(Content::Object {
+        digest: measured.digest,
+        size_bytes: measured.size_bytes,
+    })
+}
+
+/// Takes owner, mode and extended attributes off a file.
+fn strip(file: &File) -> Result<(), Errno> {
+    let mut names = vec![0; 64 << 10];
+    let length = match rustix::fs::flistxattr(file, &mut names[..]) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP) => 0,
+        Err(error) => return Err(error),
+    };
+    let names = names.get(..length).unwrap_or_default();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        match rustix::fs::fremovexattr(file, name) {
+            // A label of the security module belongs to the file system, not to the content.
+            Ok(()) | Err(Errno::NODATA | Errno::PERM | Errno::ACCESS) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let stat = rustix::fs::fstat(file.as_fd())?;
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    if (stat.st_uid, stat.st_gid) != (uid.as_raw(), gid.as_raw()) {
+        rustix::fs::fchown(file, Some(uid), Some(gid))?;
+    }
+    rustix::fs::fchmod(file, OBJECT_MODE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+    use crate::store::Access;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Access::ReadWrite).unwrap();
+        (directory, store)
+    }
+
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length).map(|i| (i % 251) as u8).collect()
+    }
+
+    fn read(store: &Store, content: &Content) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        store
+            .read_content(content)
+            .unwrap()
+            .read_to_end(&mut bytes)
+            .unwrap();
+        bytes
+    }
+
+    fn objects(directory: &tempfile::TempDir) -> usize {
+        let directories = std::fs::read_dir(directory.path().join("objects")).unwrap();
+        directories
+            .map(|entry| std::fs::read_dir(entry.unwrap().path()).unwrap().count())
+            .sum()
+    }
+
+    #[test]
+    fn contents_of_any_length_come_back() {
+        let (directory, store) = store();
+        for length in [
+            0,
+            1,
+            64,
+            65,
+            4096,
+            (1 << 20) - 1,
+            1 << 20,
+            (1 << 20) + 1,
+            3_000_001,
+        ] {
+            let data = pattern(length);
+            let mut writer = store.object_writer().unwrap();
+            for piece in data.chunks(700_001) {
+                writer.write_all(piece).unwrap();
+            }
+            let content = writer.finish().unwrap();
+            assert_eq!(read(&store, &content), data);
+            assert_eq!(store.put_bytes(&data).unwrap(), content, "{length}");
+            let path = directory.path().join("file");
+            std::fs::write(&path, &data).unwrap();
+            assert_eq!(store.put_file(&File::open(&path).unwrap()).unwrap(), content);
+            assert_eq!(matches!(content, Content::Inline(_)), length <= 64);
+            if let Content::Object { digest, size_bytes } = content {
+                assert_eq!((digest, size_bytes), (Digest::of(&data), length as u64));
+            }
+        }
+        assert_eq!(objects(&directory), 6);
+        assert_eq!(
+            std::fs::read_dir(directory.path().join("tmp")).unwrap().count(),
+            0
+        );
+    }
+
+    #[test]
+    fn an_adopted_file_moves_and_loses_its_attributes() {
+        let (directory, store) = store();
+        let work = store.work_directory().unwrap();
+        let work_fd = File::open(work.path()).unwrap();
+        let data = pattern(100_000);
+        for round in 0..2 {
+            let path = work.path().join("file");
+            std::fs::write(&path, &data).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o4711)).unwrap();
+            let file = File::open(&path).unwrap();
+            rustix::fs::fsetxattr(&file, "user.x", b"1", rustix::fs::XattrFlags::empty()).unwrap();
+            let inode = file.metadata().unwrap().ino();
+            let content = store.adopt_file(work_fd.as_fd(), OsStr::new("file")).unwrap();
+            assert!(!path.exists());
+            let Content::Object { digest, .. } = content else {
+                panic!("inline")
+            };
+            let object = store.read_object(&digest).unwrap();
+            assert_eq!(object.metadata().unwrap().ino() == inode, round == 0);
+            assert_eq!(object.metadata().unwrap().mode() & 0o7777, 0o644);
+            let mut value = [0; 8];
+            assert!(rustix::fs::fgetxattr(&object, "user.x", &mut value[..]).is_err());
+        }
+        assert_eq!(objects(&directory), 1);
+        std::fs::write(work.path().join("small"), b"x").unwrap();
+        let content = store.adopt_file(work_fd.as_fd(), OsStr::new("small")).unwrap();
+        assert_eq!(content, Content::Inline(b"x"[..].into()));
+        assert!(!work.path().join("small").exists());
+    }
+
+    #[test]
+    fn an_object_cut_short_by_a_crash_is_written_again() {
+        let (directory, store) = store();
+        let data = pattern(5000);
+        let Content::Object { digest, .. } = store.put_bytes(&data).unwrap() else {
+            panic!("inline")
+        };
+        let path = directory.path().join(object_path(&digest));
+        for length in [0, 4096] {
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_len(length)
+                .unwrap();
+            let content = store.put_bytes(&data).unwrap();
+            assert_eq!(read(&store, &content), data);
+        }
+    }
+
+    #[test]
+    fn a_missing_object_and_a_store_for_reading_are_said_so() {
+        let (directory, store) = store();
+        let digest = Digest::of(b"nothing");
+        assert!(
+            matches!(store.read_object(&digest), Err(StoreError::MissingObject(found)) if found == digest)
+        );
+        let reader = Store::open(directory.path(), Access::ReadOnly).unwrap();
+        assert!(matches!(reader.put_bytes(b"x"), Err(StoreError::ReadOnly(_))));
+        assert!(matches!(reader.object_writer(), Err(StoreError::ReadOnly(_))));
+    }
+}
