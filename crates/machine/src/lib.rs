@@ -1,1 +1,12 @@
 //! A root file system that osmith manages: deployments, boot entries, status.
+//!
+//! The layout on disk, the kernel arguments and the boot entries are those of bootc's composefs backend, so that
+//! either program can run a machine that the other one made.
+
+pub mod entry;
+pub mod install;
+mod kargs_d;
+pub mod kernel_arguments;
+pub mod origin;
+mod os_release;
+pub mod root_setup;

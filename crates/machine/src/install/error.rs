@@ -1,0 +1,92 @@
+//! Why an image cannot be put on a disk.
+
+use osmith_formats::composefs;
+use osmith_report::{Class, Failure};
+
+/// Why an image cannot be put on a disk.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// There is no kernel.
+    #[error("the image has no kernel: there is no /usr/lib/modules/<version>/vmlinuz")]
+    NoKernel,
+    /// There are several kernels.
+    #[error("the image has several kernels below /usr/lib/modules: {}", .0.join(", "))]
+    SeveralKernels(Vec<String>),
+    /// The kernel has no initramfs.
+    #[error("the image has no initramfs for its kernel: /usr/lib/modules/{0}/initramfs.img is missing")]
+    NoInitramfs(String),
+    /// There is no boot loader.
+    #[error("the image has no systemd-boot: /{path} is missing")]
+    NoBootLoader {
+        /// Where it would be.
+        path: String,
+    },
+    /// There is no description of the operating system.
+    #[error("the image does not say what system it is: /usr/lib/os-release is missing")]
+    NoOsRelease,
+    /// A file with kernel arguments is malformed.
+    #[error("cannot read kernel arguments from /{path}: {message}", message = source.message())]
+    KernelArguments {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: Box<toml::de::Error>,
+    },
+    /// A path is there, but is something else than a regular file.
+    #[error("/{0} of the image is no regular file")]
+    NotRegular(String),
+    /// A description is much too long.
+    #[error("/{path} of the image is {size_bytes} bytes long; at most {max_bytes} are read")]
+    TooLong {
+        /// The file.
+        path: String,
+        /// Its length.
+        size_bytes: u64,
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// An object of the store cannot be read.
+    #[error("cannot read /{path} of the image")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A tree that no machine boots from.
+    #[error("the image cannot be made bootable")]
+    Boot(#[from] composefs::BootError),
+    /// A tree that no composefs image can hold.
+    #[error("the image cannot be deployed")]
+    Composefs(#[from] composefs::Error),
+}
+
+impl Failure for InstallError {
+    fn class(&self) -> Class {
+        match self {
+            InstallError::Unreadable { .. } => Class::Corrupt,
+            InstallError::Boot(composefs::BootError::Unreadable { .. }) => Class::Corrupt,
+            _ => Class::Input,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let bootable_base =
+            "start its Containerfile FROM a bootable base image, such as one built from images/debian";
+        let hint = match self {
+            InstallError::NoKernel | InstallError::NoOsRelease | InstallError::Boot(_) => bootable_base,
+            InstallError::SeveralKernels(_) => "remove all kernels but one in the Containerfile",
+            InstallError::NoInitramfs(_) => {
+                "make one in the Containerfile: dracut /usr/lib/modules/<version>/initramfs.img <version>"
+            }
+            InstallError::NoBootLoader { .. } => {
+                "install systemd-boot in the Containerfile (Debian: systemd-boot-efi, Fedora: systemd-boot-unsigned)"
+            }
+            InstallError::KernelArguments { .. } => {
+                "the file takes kargs = [\"name=value\"] and match-architectures = [\"x86_64\"], nothing else"
+            }
+            _ => return Vec::new(),
+        };
+        vec![hint.to_owned()]
+    }
+}

@@ -1,0 +1,166 @@
+//! A fresh disk for an image, as data: the tree of the root file system and the tree of the ESP.
+//!
+//! Nothing is written here; who writes the file systems turns the trees into bytes. The layout is that of bootc's
+//! composefs backend with systemd-boot and boot entries:
+//!
+//! ```text
+//! root  composefs/meta.json, objects/, images/     the repository: every file of the image, the composefs images
+//!       state/deploy/<id>/etc, var, <id>.origin    what belongs to the deployment
+//!       state/os/default/var                       what all deployments share
+//!       ostree/bootc -> ../composefs/bootc, boot/  for programs that look there
+//! ESP   EFI/BOOT/BOOTX64.EFI, EFI/systemd/         systemd-boot from the image
+//!       EFI/Linux/bootc_composefs-<id>/            kernel and initramfs
+//!       loader/entries/, loader/loader.conf        the boot entry
+//! ```
+//!
+//! Left out: unified kernel images, GRUB, and the images bound to an image.
+
+mod architecture;
+mod boot;
+mod contents;
+mod error;
+mod folders;
+mod repository;
+mod root;
+
+use osmith_formats::composefs;
+use osmith_formats::tree::Tree;
+use osmith_formats::verity::Digest;
+
+use crate::kernel_arguments::{self, ComposefsArgument};
+use crate::origin::{BootType, ImageSource, Origin};
+use osmith_image::Sha256Digest;
+
+pub use architecture::Architecture;
+pub use error::InstallError;
+
+/// Reads an object of the store.
+pub type ReadObject<'a> = dyn FnMut(&Digest) -> std::io::Result<Vec<u8>> + 'a;
+
+/// A regular file of a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallFile {
+    /// Its contents.
+    pub data: FileData,
+    /// Whether the file gets fs-verity, where the file system has it.
+    pub verity: bool,
+}
+
+/// The contents of a file of a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileData {
+    /// The bytes themselves.
+    Bytes(Vec<u8>),
+    /// An object of the store the image is in.
+    Object {
+        /// Its name.
+        digest: Digest,
+        /// Its length.
+        size_bytes: u64,
+    },
+}
+
+impl FileData {
+    /// The length of the file.
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            FileData::Bytes(bytes) => bytes.len() as u64,
+            FileData::Object { size_bytes, .. } => *size_bytes,
+        }
+    }
+}
+
+/// The image that is installed.
+#[derive(Debug, Clone, Copy)]
+pub struct InstallImage<'a> {
+    /// The tree of all layers in one.
+    pub tree: &'a Tree,
+    /// The processor it is for.
+    pub architecture: Architecture,
+    /// The digest of its manifest.
+    pub manifest_digest: Sha256Digest,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct InstallOptions {
+    /// The UUID of the root file system, as the kernel argument `root=UUID=` takes it.
+    pub root_uuid: String,
+    /// Kernel arguments beside those of the image.
+    pub kernel_arguments: Vec<String>,
+    /// What the machine follows for updates.
+    pub source: ImageSource,
+    /// Whether the machine starts even if its root file system has no fs-verity.
+    pub missing_verity_allowed: bool,
+}
+
+/// The contents of a disk.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// The identity of the deployment: the digest of its composefs image.
+    pub digest: Digest,
+    /// What the boot menu calls it.
+    pub title: String,
+    /// The kernel's version.
+    pub kernel_version: String,
+    /// The kernel's command line.
+    pub kernel_arguments: Vec<String>,
+    /// The root file system.
+    pub root: Tree<InstallFile>,
+    /// The EFI system partition.
+    pub esp: Tree<InstallFile>,
+}
+
+/// The contents of a fresh disk on which the image is deployed. `object` reads the few objects that must be looked
+/// into: descriptions, the kernel and its initramfs.
+pub fn deployment(
+    image: &InstallImage,
+    options: &InstallOptions,
+    object: &mut ReadObject,
+) -> Result<Deployment, InstallError> {
+    let bootable = composefs::bootable(image.tree, object)?;
+    let boot_image = composefs::image(&bootable)?;
+    let argument = ComposefsArgument {
+        digest: Digest::of(&boot_image),
+        missing_verity_allowed: options.missing_verity_allowed,
+    };
+    let files = boot::find(image, object)?;
+    let kernel_arguments = kernel_arguments(options, argument, files.kernel_arguments.clone());
+    let origin = Origin {
+        source: options.source.clone(),
+        boot_type: BootType::Bls,
+        boot_digest: Some(files.digest.clone()),
+        manifest_digest: Some(image.manifest_digest),
+    };
+    let esp = boot::esp(image.architecture, &files, argument.digest, &kernel_arguments);
+    let root = root::tree(root::Parts {
+        bootable: &bootable,
+        boot_image,
+        digest: argument.digest,
+        origin: origin.to_text(),
+    });
+    Ok(Deployment {
+        digest: argument.digest,
+        title: files.os.title().to_owned(),
+        kernel_version: files.version,
+        kernel_arguments,
+        root,
+        esp,
+    })
+}
+
+/// In the order in which bootc writes them.
+fn kernel_arguments(
+    options: &InstallOptions,
+    argument: ComposefsArgument,
+    of_image: Vec<String>,
+) -> Vec<String> {
+    let mut arguments = vec![format!("root=UUID={}", options.root_uuid), "rw".to_owned()];
+    kernel_arguments::append(&mut arguments, options.kernel_arguments.iter().cloned());
+    kernel_arguments::append(&mut arguments, [argument.to_string()]);
+    kernel_arguments::append(&mut arguments, of_image);
+    arguments
+}
+
+#[cfg(test)]
+mod tests;

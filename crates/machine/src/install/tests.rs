@@ -1,0 +1,270 @@
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+
+use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Node, Timestamp};
+
+use super::*;
+
+/// An image in memory.
+struct Sample {
+    tree: Tree,
+    objects: HashMap<Digest, Vec<u8>>,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let mtime = Timestamp {
+            seconds: 1_700_000_000,
+            nanoseconds: 0,
+        };
+        let mut sample = Sample {
+            tree: Tree::new(Metadata {
+                mode: 0o755,
+                mtime,
+                ..Metadata::default()
+            }),
+            objects: HashMap::new(),
+        };
+        for folder in [
+            "boot",
+            "sysroot",
+            "run",
+            "var/lib",
+            "etc",
+            "usr/lib/modules/6.12.1/kernel",
+        ] {
+            sample.folder(folder);
+        }
+        sample.file("usr/lib/modules/6.12.1/vmlinuz", &[1; 5000]);
+        sample.file("usr/lib/modules/6.12.1/initramfs.img", &[2; 9000]);
+        sample.file("usr/lib/systemd/boot/efi/systemd-bootx64.efi", &[3; 200]);
+        sample.file(
+            "usr/lib/os-release",
+            b"ID=example-os\nVERSION_ID=12.3\nPRETTY_NAME=\"Example OS 12\"\n",
+        );
+        sample.file("etc/hosts", b"127.0.0.1 localhost\n");
+        sample.file("etc/long", &[b'x'; 100]);
+        sample.file("etc/.updated", b"");
+        sample.file("var/lib/seed", &[7; 65]);
+        sample.file(
+            "usr/lib/bootc/kargs.d/20-b.toml",
+            b"kargs = [\"quiet\", \"x=1\"]\n",
+        );
+        let console = b"kargs = [\"console=ttyS0\"]\nmatch-architectures = [\"x86_64\"]\n";
+        sample.file("usr/lib/bootc/kargs.d/10-a.toml", console);
+        sample.file("usr/lib/bootc/kargs.d/README", b"not for machines");
+        sample
+    }
+
+    fn folder(&mut self, path: &str) -> InodeId {
+        path.split('/').fold(self.tree.root(), |parent, name| {
+            self.tree.child(parent, name.as_bytes()).unwrap_or_else(|| {
+                let metadata = self.tree.inode(parent).metadata.clone();
+                let node = Node::Directory(BTreeMap::new());
+                let id = self.tree.add(Inode { metadata, node });
+                self.tree.link(parent, name.as_bytes(), id);
+                id
+            })
+        })
+    }
+
+    fn file(&mut self, path: &str, data: &[u8]) {
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let content = if data.len() <= osmith_formats::tree::INLINE_MAX_BYTES {
+            Content::Inline(data.into())
+        } else {
+            let digest = Digest::of(data);
+            self.objects.insert(digest, data.to_vec());
+            Content::Object {
+                digest,
+                size_bytes: data.len() as u64,
+            }
+        };
+        let parent = self.folder(parent);
+        let id = self.tree.add(Inode {
+            metadata: Metadata {
+                mode: 0o600,
+                ..self.tree.inode(parent).metadata.clone()
+            },
+            node: Node::Regular(content),
+        });
+        self.tree.link(parent, name.as_bytes(), id);
+    }
+
+    fn remove(&mut self, path: &str) {
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let parent = self.tree.lookup(parent.as_bytes()).unwrap();
+        self.tree.unlink(parent, name.as_bytes()).unwrap();
+    }
+
+    fn deploy(&self) -> Result<Deployment, InstallError> {
+        let image = InstallImage {
+            tree: &self.tree,
+            architecture: Architecture::X86_64,
+            manifest_digest: Sha256Digest::of(b"manifest"),
+        };
+        let options = InstallOptions {
+            root_uuid: "11111111-2222-3333-4444-555555555555".to_owned(),
+            kernel_arguments: vec!["x=1".to_owned(), "a b=c".to_owned(), "d=e f".to_owned()],
+            source: ImageSource::registry("registry.example.org/os:1"),
+            missing_verity_allowed: false,
+        };
+        deployment(&image, &options, &mut |digest| {
+            let object = self.objects.get(digest).cloned();
+            object.ok_or_else(|| io::Error::other("no such object"))
+        })
+    }
+}
+
+fn bytes_at<'a>(tree: &'a Tree<InstallFile>, path: &str) -> &'a [u8] {
+    match &file_at(tree, path).data {
+        FileData::Bytes(bytes) => bytes,
+        FileData::Object { .. } => panic!("{path} is an object"),
+    }
+}
+
+fn file_at<'a>(tree: &'a Tree<InstallFile>, path: &str) -> &'a InstallFile {
+    let id = tree
+        .lookup(path.as_bytes())
+        .unwrap_or_else(|| panic!("{path} is missing"));
+    match &tree.inode(id).node {
+        Node::Regular(file) => file,
+        other => panic!("{path} is {other:?}"),
+    }
+}
+
+fn link_at(tree: &Tree<InstallFile>, path: &str) -> String {
+    match &tree.inode(tree.lookup(path.as_bytes()).unwrap()).node {
+        Node::Symlink(target) => String::from_utf8(target.to_vec()).unwrap(),
+        other => panic!("{path} is {other:?}"),
+    }
+}
+
+#[test]
+fn the_boot_entry_is_that_of_bootc() {
+    let deployed = Sample::new().deploy().unwrap();
+    let id = deployed.digest;
+    let text = bytes_at(&deployed.esp, "loader/entries/bootc_example_os-12.3-1.conf");
+    let expected = format!(
+        "title Example OS 12\nversion 12.3\nlinux /EFI/Linux/bootc_composefs-{id}/vmlinuz\n\
+         initrd /EFI/Linux/bootc_composefs-{id}/initrd\n\
+         options root=UUID=11111111-2222-3333-4444-555555555555 rw x=1 \"a b=c\" d=\"e f\" composefs={id} \
+         console=ttyS0 quiet\nsort-key bootc-example-os-0\n"
+    );
+    assert_eq!(String::from_utf8_lossy(text), expected);
+    let kernel = file_at(&deployed.esp, &format!("EFI/Linux/bootc_composefs-{id}/vmlinuz"));
+    assert_eq!(kernel.data.size_bytes(), 5000);
+    let loader = FileData::Object {
+        digest: Digest::of(&[3; 200]),
+        size_bytes: 200,
+    };
+    assert_eq!(file_at(&deployed.esp, "EFI/BOOT/BOOTX64.EFI").data, loader);
+    assert_eq!(deployed.kernel_version, "6.12.1");
+    assert_eq!(deployed.title, "Example OS 12");
+}
+
+#[test]
+fn the_repository_names_every_object_by_its_contents() {
+    let sample = Sample::new();
+    let deployed = sample.deploy().unwrap();
+    let root = &deployed.root;
+    assert_eq!(bytes_at(root, "composefs/meta.json").len(), 219);
+    assert_eq!(
+        root.inode(root.lookup(b"composefs").unwrap()).metadata.mode,
+        0o700
+    );
+    let image_link = link_at(root, &format!("composefs/images/{}", deployed.digest));
+    let image = bytes_at(
+        root,
+        &format!("composefs/{}", image_link.trim_start_matches("../")),
+    );
+    assert_eq!(Digest::of(image), deployed.digest);
+    for digest in sample.objects.keys() {
+        let object = file_at(root, &format!("composefs/objects/{}", digest.object_path()));
+        assert!(object.verity, "{digest}");
+    }
+}
+
+#[test]
+fn etc_and_var_are_copies_without_verity() {
+    let deployed = Sample::new().deploy().unwrap();
+    let root = &deployed.root;
+    let deploy = format!("state/deploy/{}", deployed.digest);
+    assert_eq!(
+        bytes_at(root, &format!("{deploy}/etc/hosts")),
+        b"127.0.0.1 localhost\n"
+    );
+    let long = file_at(root, &format!("{deploy}/etc/long"));
+    assert!(matches!(long.data, FileData::Object { .. }) && !long.verity);
+    assert!(root.lookup(format!("{deploy}/etc/.updated").as_bytes()).is_none());
+    assert_eq!(link_at(root, &format!("{deploy}/var")), "../../os/default/var");
+    assert_eq!(
+        file_at(root, "state/os/default/var/lib/seed").data.size_bytes(),
+        65
+    );
+    assert_eq!(link_at(root, "ostree/bootc"), "../composefs/bootc");
+    let origin = bytes_at(root, &format!("{deploy}/{}.origin", deployed.digest));
+    let origin = Origin::parse(std::str::from_utf8(origin).unwrap()).unwrap();
+    assert_eq!(origin.manifest_digest, Some(Sha256Digest::of(b"manifest")));
+    let kernel_and_initramfs = [[1; 5000].as_slice(), &[2; 9000]].concat();
+    let digest = Sha256Digest::of(&kernel_and_initramfs).to_string();
+    assert_eq!(origin.boot_digest.as_deref(), digest.strip_prefix("sha256:"));
+}
+
+#[test]
+fn the_same_image_gives_the_same_disk() {
+    let [one, two] = [Sample::new(), Sample::new()].map(|sample| sample.deploy().unwrap());
+    assert_eq!(one.digest, two.digest);
+    assert_eq!(one.root.walk().len(), two.root.walk().len());
+    for (path, id) in one.root.walk() {
+        let other = two.root.lookup(&path).unwrap();
+        assert_eq!(one.root.inode(id).metadata, two.root.inode(other).metadata);
+    }
+}
+
+#[test]
+fn an_image_that_cannot_boot_says_why() {
+    type Change = fn(&mut Sample);
+    let cases: [(Change, &str); 8] = [
+        (|s| s.remove("usr/lib/modules/6.12.1/vmlinuz"), "has no kernel"),
+        (|s| s.remove("usr/lib/modules"), "has no kernel"),
+        (
+            |s| s.file("usr/lib/modules/6.1/vmlinuz", b"k"),
+            "several kernels below /usr/lib/modules: 6.1, 6.12.1",
+        ),
+        (
+            |s| s.remove("usr/lib/modules/6.12.1/initramfs.img"),
+            "6.12.1/initramfs.img is missing",
+        ),
+        (
+            |s| s.remove("usr/lib/systemd/boot"),
+            "no systemd-boot: /usr/lib/systemd/boot/efi/systemd-bootx64.efi",
+        ),
+        (|s| s.remove("usr/lib/os-release"), "os-release is missing"),
+        (
+            |s| s.file("usr/lib/bootc/kargs.d/30-c.toml", b"karg = []"),
+            "/usr/lib/bootc/kargs.d/30-c.toml",
+        ),
+        (
+            |s| s.objects.clear(),
+            "cannot read /usr/lib/modules/6.12.1/vmlinuz",
+        ),
+    ];
+    for (change, expected) in cases {
+        let mut sample = Sample::new();
+        change(&mut sample);
+        let error = sample.deploy().unwrap_err();
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+    }
+}
+
+#[test]
+fn an_image_without_usr_is_no_bootable_image() {
+    let mut sample = Sample::new();
+    let root = sample.tree.root();
+    sample.tree.unlink(root, b"usr");
+    let error = sample.deploy().unwrap_err();
+    assert!(matches!(error, InstallError::Boot(_)), "{error}");
+    let hints = osmith_report::Failure::hints(&error);
+    assert_eq!(hints.len(), 1);
+}
