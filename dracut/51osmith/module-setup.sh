@@ -1,0 +1,25 @@
+#!/bin/bash
+# Dracut module: mounts the root of a machine that osmith or bootc installed (kernel argument composefs=).
+
+check() {
+    require_binaries /usr/lib/osmith/osmith-initrd || return 1
+    # Only where the configuration of the image asks for it.
+    return 255
+}
+
+depends() {
+    echo systemd-initrd
+}
+
+installkernel() {
+    instmods erofs overlay loop
+}
+
+install() {
+    inst_simple /usr/lib/osmith/osmith-initrd
+    inst_simple "$moddir/osmith-root-setup.service" "$systemdsystemunitdir/osmith-root-setup.service"
+    $SYSTEMCTL -q --root "$initdir" add-wants initrd-root-fs.target osmith-root-setup.service
+    if [[ -e /usr/lib/composefs/setup-root-conf.toml ]]; then
+        inst_simple /usr/lib/composefs/setup-root-conf.toml
+    fi
+}
