@@ -3,4 +3,3 @@
 
 mod child;
 pub mod oracle;
-pub mod vm;

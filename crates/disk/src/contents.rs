@@ -1,0 +1,315 @@
+//! What a disk holds, from the first sector to the last.
+//!
+//! ```text
+//! │partition table│1 MiB: EFI system partition, FAT32│root, ext4│1 MiB: table again│
+//! ```
+
+use osmith_formats::gpt::{ATTRIBUTE_GROW_FILE_SYSTEM, BACKUP_SECTORS, Guid, Partition, SECTOR_BYTES, Table};
+use osmith_formats::tree::Tree;
+use osmith_formats::{ext4, fat32};
+use osmith_machine::install::{Deployment, InstallFile};
+
+use crate::chunk::{Filling, Piece};
+use crate::error::PlanError;
+use crate::identity::Identity;
+
+/// Partitions start and end at multiples of this, and so does the disk.
+pub(crate) const GRAIN_BYTES: u64 = 1 << 20;
+/// A new kernel comes beside the one that runs and the one to go back to, and goes only when all is done.
+const KERNELS_ON_ESP: u64 = 3;
+const ESP_MIN_BYTES: u64 = 512 << 20;
+/// Boot loader, boot entries, and what firmware updates leave on an ESP.
+const ESP_EXTRA_BYTES: u64 = 32 << 20;
+const ROOT_MIN_FREE_BYTES: u64 = 1 << 30;
+const ROOT_RESERVED_PERCENT: u8 = 5;
+
+pub(crate) const ESP_LABEL: &str = "EFI-SYSTEM";
+pub(crate) const ROOT_LABEL: &str = "root";
+
+/// A disk without its partition table.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// Every file of the disk, those of the ESP first.
+    pub(crate) sources: Vec<InstallFile>,
+    esp_sources: usize,
+    esp: Tree<fat32::File>,
+    esp_options: fat32::Options,
+    root: Tree<ext4::File>,
+    root_options: ext4::Options,
+}
+
+/// Where the parts of a disk are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) disk_bytes: u64,
+    pub(crate) esp_bytes: u64,
+    pub(crate) root_bytes: u64,
+}
+
+/// The identifiers of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identifiers {
+    pub(crate) disk: Guid,
+    pub(crate) esp_partition: Guid,
+    pub(crate) root_partition: Guid,
+    pub(crate) root_type: Guid,
+    pub(crate) esp_volume_id: u32,
+    pub(crate) root_uuid: Guid,
+    root_hash_seed: [u8; 16],
+}
+
+impl Identifiers {
+    /// `None` if there is no root partition type for the architecture.
+    pub(crate) fn derive(identity: &Identity<'_>, architecture: &str) -> Option<Self> {
+        Some(Identifiers {
+            disk: identity.guid("disk"),
+            esp_partition: identity.guid("esp partition"),
+            root_partition: identity.guid("root partition"),
+            root_type: Guid::root_of(architecture)?,
+            esp_volume_id: identity.volume_id("esp"),
+            root_uuid: identity.guid("root"),
+            root_hash_seed: identity.bytes("root directory hash"),
+        })
+    }
+}
+
+impl Geometry {
+    pub(crate) fn esp_offset(&self) -> u64 {
+        GRAIN_BYTES
+    }
+
+    pub(crate) fn root_offset(&self) -> u64 {
+        GRAIN_BYTES + self.esp_bytes
+    }
+
+    /// A disk for partitions of these sizes, which are whole grains.
+    fn around(esp_bytes: u64, root_bytes: u64) -> Self {
+        let disk_bytes = GRAIN_BYTES + esp_bytes + root_bytes + GRAIN_BYTES;
+        Geometry {
+            disk_bytes,
+            esp_bytes,
+            root_bytes,
+        }
+    }
+}
+
+impl Contents {
+    /// What the disk of a deployment holds. The sizes of the file systems come later.
+    pub(crate) fn of(deployment: &Deployment, identifiers: &Identifiers) -> Self {
+        let mut sources = Vec::new();
+        let esp = deployment.esp.map(|file| fat32::File {
+            source: add(&mut sources, file),
+            size_bytes: file.data.size_bytes(),
+        });
+        let esp_sources = sources.len();
+        let root = deployment.root.map(|file| ext4::File {
+            source: add(&mut sources, file),
+            size_bytes: file.data.size_bytes(),
+            holes: Vec::new(),
+            verity: file.verity,
+        });
+        let time = root.inode(root.root()).metadata.mtime;
+        Contents {
+            sources,
+            esp_sources,
+            esp,
+            esp_options: fat32::Options {
+                size_bytes: 0,
+                hidden_sectors: (GRAIN_BYTES / SECTOR_BYTES) as u32,
+                volume_id: identifiers.esp_volume_id,
+                label: ESP_LABEL.to_owned(),
+                time,
+            },
+            root,
+            root_options: ext4::Options {
+                size_bytes: 0,
+                uuid: *identifiers.root_uuid.as_bytes(),
+                hash_seed: identifiers.root_hash_seed,
+                label: ROOT_LABEL.to_owned(),
+                time,
+                journal_bytes: None,
+                reserved_percent: ROOT_RESERVED_PERCENT,
+            },
+        }
+    }
+
+    /// The geometry of a disk with some room to grow.
+    pub(crate) fn roomy(&self) -> Result<Geometry, PlanError> {
+        let full = ext4::minimum_size_bytes(&self.root, &self.root_options, 0)?;
+        let free = (full / 4).max(ROOT_MIN_FREE_BYTES);
+        let root_bytes = ext4::minimum_size_bytes(&self.root, &self.root_options, free)?;
+        Ok(Geometry::around(
+            self.esp_bytes(),
+            root_bytes.next_multiple_of(GRAIN_BYTES),
+        ))
+    }
+
+    /// The geometry of the smallest disk.
+    pub(crate) fn smallest(&self) -> Result<Geometry, PlanError> {
+        let root_bytes = ext4::minimum_size_bytes(&self.root, &self.root_options, 0)?;
+        Ok(Geometry::around(
+            self.esp_bytes(),
+            root_bytes.next_multiple_of(GRAIN_BYTES),
+        ))
+    }
+
+    /// The geometry of a disk of that size, which is not below the smallest.
+    pub(crate) fn filling(&self, disk_bytes: u64) -> Geometry {
+        let esp_bytes = self.esp_bytes();
+        let root_bytes = disk_bytes - 2 * GRAIN_BYTES - esp_bytes;
+        Geometry {
+            disk_bytes,
+            esp_bytes,
+            root_bytes,
+        }
+    }
+
+    fn esp_bytes(&self) -> u64 {
+        let files = self.sources.iter().take(self.esp_sources);
+        let contents: u64 = files.map(|file| file.data.size_bytes()).sum();
+        (contents * KERNELS_ON_ESP + ESP_EXTRA_BYTES)
+            .next_multiple_of(GRAIN_BYTES)
+            .max(ESP_MIN_BYTES)
+    }
+
+    /// Sets the sizes of the file systems, and makes sure that everything fits.
+    pub(crate) fn settle(&mut self, geometry: &Geometry) -> Result<(), PlanError> {
+        self.esp_options.size_bytes = geometry.esp_bytes;
+        self.root_options.size_bytes = geometry.root_bytes;
+        fat32::plan(&self.esp, &self.esp_options)?;
+        self.root_layout()?;
+        Ok(())
+    }
+
+    /// The layout of the root file system.
+    pub(crate) fn root_layout(&self) -> Result<ext4::Layout<'_>, PlanError> {
+        Ok(ext4::plan(&self.root, &self.root_options)?)
+    }
+
+    /// The partition table.
+    pub(crate) fn table(&self, geometry: &Geometry, identifiers: &Identifiers) -> Table {
+        let partition = |name: &str, type_guid, guid, offset: u64, size: u64, attributes| Partition {
+            type_guid,
+            guid,
+            first_lba: offset / SECTOR_BYTES,
+            sectors: size / SECTOR_BYTES,
+            attributes,
+            name: name.to_owned(),
+        };
+        let esp = partition(
+            ESP_LABEL,
+            Guid::EFI_SYSTEM,
+            identifiers.esp_partition,
+            geometry.esp_offset(),
+            geometry.esp_bytes,
+            0,
+        );
+        let root = partition(
+            ROOT_LABEL,
+            identifiers.root_type,
+            identifiers.root_partition,
+            geometry.root_offset(),
+            geometry.root_bytes,
+            ATTRIBUTE_GROW_FILE_SYSTEM,
+        );
+        Table {
+            disk_guid: identifiers.disk,
+            disk_sectors: geometry.disk_bytes / SECTOR_BYTES,
+            partitions: vec![esp, root],
+        }
+    }
+
+    /// Everything on the disk, in its order.
+    pub(crate) fn pieces<'a>(
+        &self,
+        table: &Table,
+        geometry: &Geometry,
+        root: &'a ext4::Layout<'_>,
+    ) -> Result<impl Iterator<Item = Piece> + 'a, PlanError> {
+        let written = table.to_bytes()?;
+        let backup_offset = geometry.disk_bytes - BACKUP_SECTORS * SECTOR_BYTES;
+        let (esp_offset, root_offset) = (geometry.esp_offset(), geometry.root_offset());
+        let esp = fat32::plan(&self.esp, &self.esp_options)?.into_pieces();
+        Ok(std::iter::once(Piece::bytes(0, written.primary))
+            .chain(esp.into_iter().map(move |piece| esp_piece(piece, esp_offset)))
+            .chain(root.pieces().map(move |piece| root_piece(piece, root_offset)))
+            .chain(std::iter::once(Piece::bytes(backup_offset, written.backup))))
+    }
+
+    /// How many bytes of files and of their fs-verity metadata there are.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        let bytes = self.sources.iter().map(|file| {
+            let verity = if file.verity {
+                ext4::verity_region_bytes(file.data.size_bytes())
+            } else {
+                0
+            };
+            file.data.size_bytes() + verity
+        });
+        bytes.sum()
+    }
+
+    /// How many bytes a disk without zeros takes, or a little more.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        const INODE_AND_NAME_BYTES: u64 = 512;
+        const FIXED_BYTES: u64 = 4 << 20;
+        self.file_bytes() + (self.root.arena_len() as u64) * (INODE_AND_NAME_BYTES + 2048) + FIXED_BYTES
+    }
+}
+
+fn add(sources: &mut Vec<InstallFile>, file: &InstallFile) -> u32 {
+    sources.push(file.clone());
+    (sources.len() - 1) as u32
+}
+
+fn esp_piece(piece: fat32::Piece, start: u64) -> Piece {
+    match piece {
+        fat32::Piece::Bytes { offset_bytes, bytes } => Piece::bytes(start + offset_bytes, bytes),
+        fat32::Piece::Data {
+            offset_bytes,
+            source,
+            len_bytes,
+        } => Piece {
+            offset_bytes: start + offset_bytes,
+            len_bytes,
+            filling: Filling::Data {
+                source: source as usize,
+                at_bytes: 0,
+            },
+        },
+    }
+}
+
+fn root_piece(piece: ext4::Piece, start: u64) -> Piece {
+    match piece {
+        ext4::Piece::Bytes { offset_bytes, bytes } => Piece::bytes(start + offset_bytes, bytes),
+        ext4::Piece::Data {
+            offset_bytes,
+            source,
+            file_offset_bytes,
+            len_bytes,
+            ..
+        } => Piece {
+            offset_bytes: start + offset_bytes,
+            len_bytes,
+            filling: Filling::Data {
+                source: source as usize,
+                at_bytes: file_offset_bytes,
+            },
+        },
+        ext4::Piece::Verity {
+            offset_bytes,
+            source,
+            region_offset_bytes,
+            len_bytes,
+            ..
+        } => Piece {
+            offset_bytes: start + offset_bytes,
+            len_bytes,
+            filling: Filling::Verity {
+                source: source as usize,
+                at_bytes: region_offset_bytes,
+            },
+        },
+    }
+}

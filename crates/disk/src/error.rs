@@ -1,0 +1,214 @@
+//! What can go wrong.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use osmith_formats::verity::Digest;
+use osmith_formats::{ext4, fat32, gpt, qcow2};
+use osmith_image::store::StoreError;
+use osmith_machine::install::InstallError;
+use osmith_report::{Class, Failure, Interrupted};
+use osmith_sys::OsError;
+
+use crate::bytes::Size;
+
+/// Why a disk cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The image cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The image is for a processor that no disk can be made for.
+    #[error("image '{image}' is for the architecture '{architecture}', for which no disk can be made")]
+    Architecture {
+        /// The image.
+        image: String,
+        /// Its architecture.
+        architecture: String,
+    },
+    /// The image cannot be deployed: no kernel, no boot loader ...
+    #[error("cannot make a disk of image '{image}'")]
+    Install {
+        /// The image.
+        image: String,
+        /// Why.
+        source: InstallError,
+    },
+    /// The disk that was asked for is too small.
+    #[error("a disk of {} is too small for image '{image}', which needs {} at least", Size(*size_bytes), Size(*minimum_bytes))]
+    TooSmall {
+        /// The image.
+        image: String,
+        /// What was asked for.
+        size_bytes: u64,
+        /// The least that works.
+        minimum_bytes: u64,
+    },
+    /// The files do not fit an ext4 file system.
+    #[error("cannot lay out the root file system")]
+    Root(#[from] ext4::Error),
+    /// The files do not fit a FAT32 file system.
+    #[error("cannot lay out the EFI system partition")]
+    Esp(#[from] fat32::Error),
+    /// The partitions do not fit the disk.
+    #[error("cannot lay out the partitions")]
+    Partitions(#[from] gpt::GptError),
+    /// The disk does not fit a qcow2 image.
+    #[error("cannot lay out the qcow2 image")]
+    Qcow2(#[from] qcow2::Qcow2Error),
+}
+
+/// Why a disk could not be written. Nothing stands under the final names then.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// An output is there already.
+    #[error("the output '{}' exists", .0.display())]
+    Exists(PathBuf),
+    /// There is no room for the outputs.
+    #[error("there is no room for the disk in '{}': it needs {}, {} are free", directory.display(), Size(*needed_bytes), Size(*free_bytes))]
+    NoSpace {
+        /// The output directory.
+        directory: PathBuf,
+        /// What the outputs take, or may take where they are compressed.
+        needed_bytes: u64,
+        /// What is there.
+        free_bytes: u64,
+    },
+    /// The operating system refused something about an output.
+    #[error("cannot {operation} '{}'", path.display())]
+    Output {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An object is missing, or cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An object cannot be read.
+    #[error("cannot read object {digest} of the store")]
+    ReadObject {
+        /// The object.
+        digest: Digest,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An object is not what its name says.
+    #[error(
+        "object {digest} of the store is damaged{}: its contents have another digest",
+        place(path)
+    )]
+    Damaged {
+        /// The object.
+        digest: Digest,
+        /// A file of the image that has these contents.
+        path: Option<String>,
+    },
+    /// The user asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// Another thread failed; its error is the one that counts.
+    #[error("the work was stopped")]
+    Stopped,
+    /// Parts of the plan contradict each other.
+    #[error("the plan of the disk contradicts itself: {0}")]
+    Inconsistent(&'static str),
+    /// A cluster cannot be placed.
+    #[error("cannot lay out the qcow2 image")]
+    Qcow2(#[from] qcow2::Qcow2Error),
+    /// A compressor refused.
+    #[error("cannot compress a part of the disk")]
+    Compress(#[source] io::Error),
+}
+
+impl WriteError {
+    pub(crate) fn damaged(digest: &Digest) -> Self {
+        WriteError::Damaged {
+            digest: *digest,
+            path: None,
+        }
+    }
+
+    pub(crate) fn output(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        WriteError::Output {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn os(operation: &'static str, path: &Path, error: OsError) -> Self {
+        let source = io::Error::from_raw_os_error(error.errno().raw_os_error());
+        WriteError::output(operation, path, source)
+    }
+}
+
+fn place(path: &Option<String>) -> String {
+    path.as_ref()
+        .map(|path| format!(" (the image has it as {path})"))
+        .unwrap_or_default()
+}
+
+impl Failure for PlanError {
+    fn class(&self) -> Class {
+        match self {
+            PlanError::Store(error) => error.class(),
+            PlanError::Install { source, .. } => source.class(),
+            PlanError::TooSmall { .. } => Class::Usage,
+            PlanError::Architecture { .. } | PlanError::Root(_) | PlanError::Esp(_) => Class::Input,
+            PlanError::Qcow2(_) => Class::Usage,
+            PlanError::Partitions(_) => Class::Internal,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            PlanError::Store(error) => error.hints(),
+            PlanError::Install { source, .. } => source.hints(),
+            PlanError::TooSmall { minimum_bytes, .. } => {
+                vec![format!(
+                    "ask for --size {} or more, or leave the size out",
+                    Size(*minimum_bytes).option()
+                )]
+            }
+            PlanError::Architecture { .. } => vec!["disks are made for amd64 and arm64".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Failure for WriteError {
+    fn class(&self) -> Class {
+        match self {
+            WriteError::Exists(_) => Class::Conflict,
+            WriteError::NoSpace { .. } | WriteError::Output { .. } => Class::Environment,
+            WriteError::ReadObject { .. } => Class::Environment,
+            WriteError::Store(error) => error.class(),
+            WriteError::Damaged { .. } => Class::Corrupt,
+            WriteError::Interrupted(_) => Class::Interrupted,
+            WriteError::Stopped
+            | WriteError::Inconsistent(_)
+            | WriteError::Qcow2(_)
+            | WriteError::Compress(_) => Class::Internal,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            WriteError::Exists(_) => {
+                vec!["replace it with --force, or choose another directory with --output DIR".to_owned()]
+            }
+            WriteError::NoSpace { .. } => {
+                vec!["free some space, or choose another directory with --output DIR".to_owned()]
+            }
+            WriteError::Damaged { .. } => vec![
+                "remove the image with osmith rmi, run osmith prune, and build or load the image again"
+                    .to_owned(),
+            ],
+            WriteError::Store(error) => error.hints(),
+            _ => Vec::new(),
+        }
+    }
+}

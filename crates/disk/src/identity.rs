@@ -1,0 +1,62 @@
+//! Identifiers: derived, not drawn, so that the same image and seed give the same disk.
+
+use osmith_formats::gpt::Guid;
+use osmith_image::Sha256Digest;
+use sha2::{Digest, Sha256};
+
+/// Changes whenever identifiers are derived in another way.
+const DOMAIN: &[u8] = b"osmith disk identifiers 1\0";
+
+/// What identifiers are derived from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity<'a> {
+    pub(crate) seed: u64,
+    /// The image; disks of different images can stand in one machine.
+    pub(crate) manifest_digest: &'a Sha256Digest,
+}
+
+impl Identity<'_> {
+    /// A random-type UUID for a role: each role of a disk has another one.
+    pub(crate) fn guid(&self, role: &str) -> Guid {
+        Guid::from_random_bytes(self.bytes(role))
+    }
+
+    /// The identity of a FAT file system.
+    pub(crate) fn volume_id(&self, role: &str) -> u32 {
+        let [a, b, c, d, ..] = self.bytes(role);
+        u32::from_le_bytes([a, b, c, d])
+    }
+
+    /// Sixteen bytes for a role.
+    pub(crate) fn bytes(&self, role: &str) -> [u8; 16] {
+        let mut hasher = Sha256::new();
+        hasher.update(DOMAIN);
+        hasher.update(self.seed.to_le_bytes());
+        hasher.update(self.manifest_digest.as_bytes());
+        hasher.update(role);
+        let hash: [u8; 32] = hasher.finalize().into();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(hash.split_at(16).0);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seed_image_and_role_all_count() {
+        let (one, other) = (Sha256Digest::of(b"1"), Sha256Digest::of(b"2"));
+        let identity = |seed, manifest_digest| Identity {
+            seed,
+            manifest_digest,
+        };
+        let guid = identity(0, &one).guid("root");
+        assert_eq!(guid, identity(0, &one).guid("root"));
+        assert_ne!(guid, identity(1, &one).guid("root"));
+        assert_ne!(guid, identity(0, &other).guid("root"));
+        assert_ne!(guid, identity(0, &one).guid("esp"));
+        assert_eq!(guid.to_string().as_bytes()[14], b'4');
+    }
+}

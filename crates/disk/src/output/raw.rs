@@ -1,0 +1,92 @@
+//! The bytes of the disk in a sparse file.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::{Output, WriteChunk, is_zero};
+use crate::chunk::Chunk;
+use crate::error::WriteError;
+
+/// Zeros are looked for in blocks of this length.
+const BLOCK_BYTES: usize = 4096;
+/// Fewer zeros than these are written: a hole costs an extent and another system call.
+const MIN_HOLE_BLOCKS: usize = 4;
+
+/// A raw disk.
+#[derive(Debug)]
+pub(crate) struct Raw<'a> {
+    file: &'a File,
+    path: &'a Path,
+}
+
+impl<'a> Raw<'a> {
+    /// A disk of that size in an empty file.
+    pub(crate) fn create(file: &'a File, path: &'a Path, disk_bytes: u64) -> Result<Self, WriteError> {
+        file.set_len(disk_bytes)
+            .map_err(|error| WriteError::output("set the length of", path, error))?;
+        Ok(Raw { file, path })
+    }
+}
+
+impl Output for Raw<'_> {
+    fn writer(&self) -> Result<Box<dyn WriteChunk + '_>, WriteError> {
+        Ok(Box::new(RawWriter { raw: self }))
+    }
+
+    fn stop(&self) {}
+
+    fn finish(self: Box<Self>) -> Result<(), WriteError> {
+        Ok(())
+    }
+}
+
+struct RawWriter<'a> {
+    raw: &'a Raw<'a>,
+}
+
+impl WriteChunk for RawWriter<'_> {
+    fn write(&mut self, chunk: &Chunk, bytes: &[u8]) -> Result<(), WriteError> {
+        for run in data_runs(bytes) {
+            let offset = chunk.offset_bytes + run.start as u64;
+            let data = bytes.get(run).unwrap_or_default();
+            let written = self.raw.file.write_all_at(data, offset);
+            written.map_err(|error| WriteError::output("write", self.raw.path, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// What must be written of the bytes: all but longer stretches of zeros.
+fn data_runs(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (index, block) in bytes.chunks(BLOCK_BYTES).enumerate() {
+        if is_zero(block) {
+            continue;
+        }
+        let start = index * BLOCK_BYTES;
+        let end = start + block.len();
+        match runs.last_mut() {
+            Some(run) if start - run.end < MIN_HOLE_BLOCKS * BLOCK_BYTES => run.end = end,
+            _ => runs.push(start..end),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn longer_stretches_of_zeros_are_left_out() {
+        let mut bytes = vec![0; 20 * BLOCK_BYTES];
+        assert_eq!(data_runs(&bytes), []);
+        for block in [1, 4, 10] {
+            bytes[block * BLOCK_BYTES + 7] = 1;
+        }
+        let expected = [BLOCK_BYTES..5 * BLOCK_BYTES, 10 * BLOCK_BYTES..11 * BLOCK_BYTES];
+        assert_eq!(data_runs(&bytes), expected);
+    }
+}

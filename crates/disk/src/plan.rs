@@ -1,0 +1,266 @@
+//! The plan: from what is wanted and what the image is to everything that will be on the disk.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use osmith_formats::gpt::{SECTOR_BYTES, Table};
+use osmith_formats::verity::Digest;
+use osmith_image::store::{Image, Store};
+use osmith_machine::install::{Architecture, Deployment, InstallImage, InstallOptions, deployment};
+use osmith_machine::origin::ImageSource;
+use serde::Serialize;
+
+use crate::bytes::Size;
+use crate::contents::{Contents, GRAIN_BYTES, Geometry, Identifiers};
+use crate::error::PlanError;
+use crate::identity::Identity;
+use crate::spec::{Compression, ImageType, Spec};
+
+/// A disk that is planned. Its `Display` form is for people, its serialized form for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Plan {
+    /// The image.
+    pub image: String,
+    /// The digest of its manifest.
+    pub manifest_digest: String,
+    /// The processor it is for, in Go's words.
+    pub architecture: String,
+    /// The deployment: the digest of its composefs image.
+    pub deployment: String,
+    /// What the boot menu says.
+    pub title: String,
+    /// The version of the kernel.
+    pub kernel_version: String,
+    /// The kernel's command line.
+    pub kernel_arguments: Vec<String>,
+    /// The size of the disk.
+    pub size_bytes: u64,
+    /// The GUID of the disk.
+    pub disk_guid: String,
+    /// The partitions.
+    pub partitions: Vec<PlannedPartition>,
+    /// How many bytes of files there are, with their fs-verity metadata.
+    pub file_bytes: u64,
+    /// What is written.
+    pub outputs: Vec<PlannedOutput>,
+    #[serde(skip)]
+    pub(crate) stored: StoredDisk,
+}
+
+/// A partition that is planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedPartition {
+    /// Its number.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// Its file system.
+    pub file_system: &'static str,
+    /// Where it begins.
+    pub offset_bytes: u64,
+    /// How long it is.
+    pub size_bytes: u64,
+    /// What it is for.
+    pub type_guid: String,
+    /// Which one it is.
+    pub guid: String,
+    /// The identity of the file system, as in `/dev/disk/by-uuid`.
+    pub uuid: String,
+}
+
+/// An output that is planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedOutput {
+    /// The format.
+    pub format: ImageType,
+    /// Where it goes below the output directory.
+    pub path: String,
+    /// How it is compressed.
+    pub compression: Compression,
+}
+
+/// What [`crate::execute`] needs besides what is shown.
+#[derive(Debug)]
+pub(crate) struct StoredDisk {
+    pub(crate) image: Image,
+    pub(crate) contents: Contents,
+    pub(crate) geometry: Geometry,
+    pub(crate) table: Table,
+}
+
+/// Plans a disk for an image of the store. Reads the image's description, its kernel and its initramfs; writes
+/// nothing.
+pub fn plan(store: &Store, spec: &Spec) -> Result<Plan, PlanError> {
+    let image = store.image(&spec.image)?;
+    let architecture = image.config.architecture.clone();
+    let unknown = || PlanError::Architecture {
+        image: spec.image.to_string(),
+        architecture: architecture.clone(),
+    };
+    let identity = Identity {
+        seed: spec.seed,
+        manifest_digest: &image.manifest_digest,
+    };
+    let identifiers = Identifiers::derive(&identity, &architecture).ok_or_else(unknown)?;
+    let processor = Architecture::of_image(&architecture).ok_or_else(unknown)?;
+    let deployment = deploy(store, spec, &image, processor, &identifiers)?;
+    let mut contents = Contents::of(&deployment, &identifiers);
+    let geometry = choose_geometry(spec, &contents)?;
+    contents.settle(&geometry)?;
+    let table = contents.table(&geometry, &identifiers);
+    Ok(Plan {
+        image: spec.image.to_string(),
+        manifest_digest: image.manifest_digest.to_string(),
+        architecture,
+        deployment: deployment.digest.to_string(),
+        title: deployment.title,
+        kernel_version: deployment.kernel_version,
+        kernel_arguments: deployment.kernel_arguments,
+        size_bytes: geometry.disk_bytes,
+        disk_guid: identifiers.disk.to_string(),
+        partitions: planned_partitions(&table, &identifiers),
+        file_bytes: contents.file_bytes(),
+        outputs: planned_outputs(spec),
+        stored: StoredDisk {
+            image,
+            contents,
+            geometry,
+            table,
+        },
+    })
+}
+
+fn deploy(
+    store: &Store,
+    spec: &Spec,
+    image: &Image,
+    architecture: Architecture,
+    identifiers: &Identifiers,
+) -> Result<Deployment, PlanError> {
+    let tree = image.tree(store)?;
+    let install = InstallImage {
+        tree: &tree,
+        architecture,
+        manifest_digest: image.manifest_digest,
+    };
+    let options = InstallOptions {
+        root_uuid: identifiers.root_uuid.to_string(),
+        kernel_arguments: spec.kernel_arguments.clone(),
+        source: ImageSource::registry(&spec.follows.to_string()),
+        missing_verity_allowed: false,
+    };
+    let source = deployment(&install, &options, &mut |digest| read_object(store, digest));
+    source.map_err(|source| PlanError::Install {
+        image: spec.image.to_string(),
+        source,
+    })
+}
+
+fn read_object(store: &Store, digest: &Digest) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    store
+        .read_object(digest)
+        .map_err(io::Error::other)?
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn choose_geometry(spec: &Spec, contents: &Contents) -> Result<Geometry, PlanError> {
+    let Some(size_bytes) = spec.size_bytes else {
+        return contents.roomy();
+    };
+    let minimum_bytes = contents.smallest()?.disk_bytes;
+    let disk_bytes = size_bytes
+        .checked_next_multiple_of(GRAIN_BYTES)
+        .unwrap_or(size_bytes);
+    if disk_bytes < minimum_bytes {
+        let image = spec.image.to_string();
+        return Err(PlanError::TooSmall {
+            image,
+            size_bytes,
+            minimum_bytes,
+        });
+    }
+    Ok(contents.filling(disk_bytes))
+}
+
+fn planned_partitions(table: &Table, identifiers: &Identifiers) -> Vec<PlannedPartition> {
+    let volume_id = identifiers.esp_volume_id;
+    let esp_uuid = format!("{:04X}-{:04X}", volume_id >> 16, volume_id & 0xffff);
+    let file_systems = [("fat32", esp_uuid), ("ext4", identifiers.root_uuid.to_string())];
+    let partitions = table.partitions.iter().zip(file_systems).zip(1..);
+    partitions
+        .map(|((partition, (file_system, uuid)), number)| PlannedPartition {
+            number,
+            name: partition.name.clone(),
+            file_system,
+            offset_bytes: partition.first_lba * SECTOR_BYTES,
+            size_bytes: partition.sectors * SECTOR_BYTES,
+            type_guid: partition.type_guid.to_string(),
+            guid: partition.guid.to_string(),
+            uuid,
+        })
+        .collect()
+}
+
+/// Each format once, in the order of the formats.
+fn planned_outputs(spec: &Spec) -> Vec<PlannedOutput> {
+    let mut types = spec.types.clone();
+    types.sort();
+    types.dedup();
+    types
+        .into_iter()
+        .map(|format| {
+            let (directory, name) = format.path();
+            let compression = match format {
+                ImageType::Raw => Compression::None,
+                ImageType::Qcow2 => spec.compression,
+            };
+            PlannedOutput {
+                format,
+                path: format!("{directory}/{name}"),
+                compression,
+            }
+        })
+        .collect()
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Image       {}@{}", self.image, self.manifest_digest)?;
+        writeln!(
+            f,
+            "Boots       {}, kernel {} ({})",
+            self.title, self.kernel_version, self.architecture
+        )?;
+        writeln!(f, "Deployment  {}", self.deployment)?;
+        writeln!(f, "Arguments   {}", self.kernel_arguments.join(" "))?;
+        writeln!(f, "Files       {}", Size(self.file_bytes))?;
+        writeln!(f, "Disk        {}, GPT {}", Size(self.size_bytes), self.disk_guid)?;
+        for partition in &self.partitions {
+            let PlannedPartition {
+                number,
+                name,
+                file_system,
+                uuid,
+                ..
+            } = partition;
+            let (offset, size) = (Size(partition.offset_bytes), Size(partition.size_bytes));
+            writeln!(
+                f,
+                "  {number}  {name:<10}  {file_system:<5}  {size} at {offset}, UUID {uuid}"
+            )?;
+        }
+        for output in &self.outputs {
+            writeln!(
+                f,
+                "Output      {} ({}, {})",
+                output.path, output.format, output.compression
+            )?;
+        }
+        Ok(())
+    }
+}
