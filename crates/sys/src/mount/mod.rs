@@ -25,7 +25,7 @@ use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, Unmoun
 
 pub use composefs::{Composefs, erofs};
 pub use filesystem::{FileSystem, tmpfs};
-pub use overlay::{Attributes, Feature, Layer, Overlay};
+pub use overlay::{Attributes, Feature, Layer, Overlay, probe_user_data_layers};
 pub use rustix::mount::MountAttrFlags;
 
 use crate::file::descriptor_path;

@@ -11,7 +11,7 @@ use rustix::mount::MountAttrFlags;
 use serde::{Deserialize, Serialize};
 
 use super::{DetachedMount, FileSystem, detach};
-use crate::file::{descriptor_path, open_directory};
+use crate::file::{descriptor_path, open_directory, set_attribute};
 use crate::{OsError, Result};
 
 /// Where overlay keeps what it notes about a file.
@@ -30,7 +30,7 @@ pub enum Feature {
     On,
     /// `off`.
     Off,
-    /// Not mentioned: the kernel's or the mode's choice (`userxattr` refuses `on`).
+    /// Not mentioned. [`Attributes::User`] wants it so, and has both off.
     Unset,
 }
 
@@ -139,6 +139,43 @@ impl Overlay<'_> {
             }
             (Err(error), _) => Err(error),
         }
+    }
+}
+
+/// Whether, in a user namespace, files without contents can redirect to a data layer (Linux 6.16): tried with an
+/// overlay in the empty directory `work`, which is not cleaned up. The error says what did not work.
+pub fn probe_user_data_layers(work: &Path) -> Result<()> {
+    let failed = |error: &std::io::Error| OsError::from_io("prepare", work.display(), error);
+    for name in ["lower", "objects", "upper", "work"] {
+        std::fs::create_dir(work.join(name)).map_err(|error| failed(&error))?;
+    }
+    std::fs::write(work.join("objects/object"), "seen").map_err(|error| failed(&error))?;
+    let stub = work.join("lower/file");
+    std::fs::write(&stub, [0; 4]).map_err(|error| failed(&error))?;
+    set_attribute(&stub, b"user.overlay.metacopy", b"")?;
+    set_attribute(&stub, b"user.overlay.redirect", b"/object")?;
+    let open = |name| open_directory(work.join(name));
+    let (lower, objects, upper, work) = (open("lower")?, open("objects")?, open("upper")?, open("work")?);
+    let overlay = Overlay {
+        source: "probe",
+        lower: Layer::Attached(lower.as_fd()),
+        data: Some(objects.as_fd()),
+        upper: Some((upper.as_fd(), work.as_fd())),
+        attributes: Attributes::User,
+        metacopy: Feature::Unset,
+        redirect: Feature::Unset,
+        verity_required: false,
+        volatile: true,
+    };
+    let mount = overlay.mount_over(lower.as_fd())?;
+    match std::fs::read(descriptor_path(&mount).join("file")) {
+        Ok(bytes) if bytes == b"seen" => Ok(()),
+        Ok(_) => Err(OsError::new(
+            "redirect",
+            "a file to a data layer",
+            Errno::OPNOTSUPP,
+        )),
+        Err(error) => Err(OsError::from_io("redirect", "a file to a data layer", &error)),
     }
 }
 

@@ -156,14 +156,18 @@ impl Writable {
 
     /// Changes must be whole files at their own path, or the upper directory is no layer.
     fn overlay<'a>(&'a self, lower: Layer<'a>, data: Option<&'a OwnedFd>) -> Overlay<'a> {
+        let feature = match self.attributes {
+            Attributes::Trusted => Feature::Off,
+            Attributes::User => Feature::Unset,
+        };
         Overlay {
             source: "osmith",
             lower,
             data: data.map(AsFd::as_fd),
             upper: Some((self.upper.as_fd(), self.work.as_fd())),
             attributes: self.attributes,
-            metacopy: Feature::Off,
-            redirect: Feature::Off,
+            metacopy: feature,
+            redirect: feature,
             verity_required: false,
             volatile: true,
         }

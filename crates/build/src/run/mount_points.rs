@@ -1,0 +1,287 @@
+//! The tree as a command sees it: what a layer has, and the places where something is mounted for the command.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use osmith_formats::tree::{Content, Inode, InodeId, Node, Tree};
+
+use super::{RunError, plain_directory};
+
+/// What Linux itself allows on one path.
+const LINKS_MAX: u32 = 40;
+
+/// Directories that the sandbox mounts something on.
+const DIRECTORIES: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// A tree with mount points.
+pub(super) struct MountPoints {
+    /// The tree.
+    pub(super) tree: Tree<Content>,
+    /// The paths that were added to it, without a leading `/`.
+    added: BTreeSet<Vec<u8>>,
+}
+
+impl MountPoints {
+    /// Adds to `base` what is missing of the system's directories and of `files`. Symbolic links are followed, inside
+    /// the tree, as they will be when mounting.
+    pub(super) fn new<'a>(
+        base: &Tree<Content>,
+        files: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<Self, RunError> {
+        let mut points = MountPoints {
+            tree: base.clone(),
+            added: BTreeSet::new(),
+        };
+        for directory in DIRECTORIES {
+            let found = points.resolve(directory.as_bytes())?;
+            if points.tree.inode(found.id).entries().is_none() {
+                return Err(in_the_way(directory.as_bytes(), "it is no directory"));
+            }
+        }
+        for file in files {
+            points.add_file(file.as_os_str().as_bytes())?;
+        }
+        Ok(points)
+    }
+
+    /// Whether the path is a mount point, or a directory on the way to one, that the base does not have.
+    pub(super) fn is_added(&self, path: &[u8]) -> bool {
+        self.added.contains(path)
+    }
+
+    fn add_file(&mut self, path: &[u8]) -> Result<(), RunError> {
+        let directory_of = |path: &[u8]| path.iter().rposition(|byte| *byte == b'/');
+        let (parent, name) = match directory_of(path) {
+            Some(slash) => (&path[..slash], &path[slash + 1..]),
+            None => (&path[..0], path),
+        };
+        if matches!(name, b"" | b"." | b"..") {
+            return Err(in_the_way(path, "that is no name of a file"));
+        }
+        let mut directory = self.resolve(parent)?;
+        let mut name = name.to_vec();
+        for _ in 0..LINKS_MAX {
+            let Some(found) = self.tree.child(directory.id, &name) else {
+                self.add(&directory, &name, Node::Regular(Content::Inline(Box::default())))?;
+                return Ok(());
+            };
+            let target = match &self.tree.inode(found).node {
+                Node::Directory(_) => return Err(in_the_way(path, "a directory is there")),
+                Node::Symlink(target) => target.to_vec(),
+                _ => return Ok(()),
+            };
+            let (parent, last) = match directory_of(&target) {
+                Some(slash) => (&target[..=slash], &target[slash + 1..]),
+                None => (&target[..0], &target[..]),
+            };
+            directory = self.resolve_from(directory, parent)?;
+            name = last.to_vec();
+            if matches!(last, b"" | b"." | b"..") {
+                return Err(in_the_way(path, "a link to a directory is there"));
+            }
+        }
+        Err(in_the_way(path, "too many symbolic links lead there"))
+    }
+
+    fn resolve(&mut self, path: &[u8]) -> Result<Place, RunError> {
+        let root = self.root();
+        self.resolve_from(root, path)
+    }
+
+    fn root(&self) -> Place {
+        Place {
+            id: self.tree.root(),
+            above: Vec::new(),
+        }
+    }
+
+    /// The directory at `path`, seen from `start`; directories that are missing are added.
+    fn resolve_from(&mut self, start: Place, path: &[u8]) -> Result<Place, RunError> {
+        let mut place = if path.first() == Some(&b'/') {
+            self.root()
+        } else {
+            start
+        };
+        let mut rest: Vec<Vec<u8>> = names_reversed(path);
+        let mut links = 0;
+        while let Some(name) = rest.pop() {
+            if name == b".." {
+                place.leave();
+                continue;
+            }
+            let Some(found) = self.tree.child(place.id, &name) else {
+                place = self.add(&place, &name, Node::Directory(Default::default()))?;
+                continue;
+            };
+            match &self.tree.inode(found).node {
+                Node::Directory(_) => place.enter(name, found),
+                Node::Symlink(target) if links < LINKS_MAX => {
+                    links += 1;
+                    if target.first() == Some(&b'/') {
+                        place = self.root();
+                    }
+                    rest.extend(names_reversed(target));
+                }
+                Node::Symlink(_) => return Err(in_the_way(path, "too many symbolic links lead there")),
+                _ => return Err(in_the_way(path, "a file is on the way")),
+            }
+        }
+        Ok(place)
+    }
+
+    fn add(&mut self, place: &Place, name: &[u8], node: Node<Content>) -> Result<Place, RunError> {
+        if name.len() > 255 {
+            return Err(in_the_way(name, "the name is too long"));
+        }
+        let mut metadata = plain_directory(&self.tree.inode(self.tree.root()).metadata);
+        if !matches!(node, Node::Directory(_)) {
+            metadata.mode = 0o644;
+        }
+        let id = self.tree.add(Inode { metadata, node });
+        self.tree.link(place.id, name, id);
+        let mut added = place.clone();
+        added.enter(name.to_vec(), id);
+        self.added.insert(added.path());
+        Ok(added)
+    }
+}
+
+/// A directory, and the way to it from the root.
+#[derive(Clone)]
+struct Place {
+    id: InodeId,
+    above: Vec<(Vec<u8>, InodeId)>,
+}
+
+impl Place {
+    fn enter(&mut self, name: Vec<u8>, id: InodeId) {
+        self.above.push((name, std::mem::replace(&mut self.id, id)));
+    }
+
+    /// Above the root is the root.
+    fn leave(&mut self) {
+        if let Some((_, parent)) = self.above.pop() {
+            self.id = parent;
+        }
+    }
+
+    fn path(&self) -> Vec<u8> {
+        let names: Vec<&[u8]> = self.above.iter().map(|(name, _)| name.as_slice()).collect();
+        names.join(&b'/')
+    }
+}
+
+fn names_reversed(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+        .map(<[u8]>::to_vec)
+        .rev()
+        .collect()
+}
+
+fn in_the_way(path: &[u8], reason: &'static str) -> RunError {
+    RunError::MountPoint {
+        path: String::from_utf8_lossy(path).into_owned(),
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use osmith_formats::tree::Metadata;
+
+    /// Directories end with `/`, links have `path -> target`, everything else is a file.
+    fn tree(lines: &[&str]) -> Tree<Content> {
+        let mut tree = Tree::new(Metadata {
+            mode: 0o750,
+            ..Metadata::default()
+        });
+        for line in lines {
+            let (path, node) = match line.split_once(" -> ") {
+                Some((path, target)) => (path, Node::Symlink(target.as_bytes().into())),
+                None if line.ends_with('/') => {
+                    (line.trim_end_matches('/'), Node::Directory(Default::default()))
+                }
+                None => (*line, Node::Regular(Content::Inline(Box::from(*b"x")))),
+            };
+            let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let parent = tree.lookup(parent.as_bytes()).unwrap();
+            let metadata = Metadata {
+                mode: 0o700,
+                ..Metadata::default()
+            };
+            let id = tree.add(Inode { metadata, node });
+            tree.link(parent, name.as_bytes(), id);
+        }
+        tree
+    }
+
+    fn added(lines: &[&str], files: &[&str]) -> Result<Vec<String>, RunError> {
+        let points = MountPoints::new(&tree(lines), files.iter().map(Path::new))?;
+        let text = |path: &Vec<u8>| String::from_utf8(path.clone()).unwrap();
+        let added: Vec<String> = points.added.iter().map(text).collect();
+        for path in &added {
+            assert!(points.tree.lookup(path.as_bytes()).is_some(), "{path}");
+        }
+        Ok(added)
+    }
+
+    const SYSTEM: [&str; 3] = ["proc/", "sys/", "dev/"];
+
+    #[test]
+    fn what_is_missing_is_added_and_parents_keep_their_metadata() {
+        let base = tree(&["etc/", "etc/hosts"]);
+        let files = ["/etc/resolv.conf", "/etc/hosts", "/run/a/b"].map(Path::new);
+        let points = MountPoints::new(&base, files).unwrap();
+        let paths: Vec<_> = points
+            .added
+            .iter()
+            .map(|path| str::from_utf8(path).unwrap())
+            .collect();
+        assert_eq!(
+            paths,
+            ["dev", "etc/resolv.conf", "proc", "run", "run/a", "run/a/b", "sys"]
+        );
+        for path in ["", "etc", "etc/hosts"] {
+            let inode = |tree: &Tree<Content>| {
+                tree.lookup(path.as_bytes())
+                    .map(|id| tree.inode(id).metadata.clone())
+            };
+            assert_eq!(inode(&base), inode(&points.tree), "{path}");
+        }
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_tree() {
+        let lines = [
+            &SYSTEM[..],
+            &[
+                "etc/",
+                "etc/a -> ../../run/x/y",
+                "etc/b -> /etc/c",
+                "etc/c -> d",
+                "run -> /etc/../var/run",
+                "var/",
+            ],
+        ]
+        .concat();
+        assert_eq!(
+            added(&lines, &["/etc/a"]).unwrap(),
+            ["var/run", "var/run/x", "var/run/x/y"]
+        );
+        assert_eq!(added(&lines, &["/etc/b"]).unwrap(), ["etc/d"]);
+        assert_eq!(added(&lines, &["/run/z"]).unwrap(), ["var/run", "var/run/z"]);
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_an_error() {
+        let lines = [&SYSTEM[..], &["file", "dir/", "loop -> loop", "up -> dir/.."]].concat();
+        for path in ["/file/x", "/dir", "/loop", "/loop/x", "/up", "/", "/dir/.."] {
+            let error = added(&lines, &[path]).unwrap_err();
+            assert!(matches!(error, RunError::MountPoint { .. }), "{path}: {error}");
+        }
+        assert!(added(&["proc"], &[]).is_err());
+    }
+}
