@@ -48,7 +48,7 @@ pub enum RunError {
     Image(#[from] composefs::Error),
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
     /// The kernel refused something.
     #[error(transparent)]
     Os(#[from] OsError),
@@ -64,6 +64,12 @@ impl From<SandboxError> for RunError {
             SandboxError::Os(error) => RunError::Os(error),
             error => RunError::Sandbox(error),
         }
+    }
+}
+
+impl From<StoreError> for RunError {
+    fn from(error: StoreError) -> Self {
+        RunError::Store(Box::new(error))
     }
 }
 
