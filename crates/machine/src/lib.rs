@@ -10,3 +10,4 @@ pub mod kernel_arguments;
 pub mod origin;
 mod os_release;
 pub mod root_setup;
+pub mod status;

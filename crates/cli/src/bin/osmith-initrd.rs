@@ -3,7 +3,6 @@
 
 #![allow(clippy::print_stderr)]
 
-use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 

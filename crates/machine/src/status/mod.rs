@@ -1,0 +1,234 @@
+//! What a running machine is: which deployment runs, which image it came from, what the boot menu offers.
+//!
+//! The sources, in this order: the mount table and the kernel arguments name the deployment that runs; its origin file
+//! names the image; the repository has the image's manifest and configuration; the boot entries on the EFI system
+//! partition name the other deployments. The last two need root; without, the rest is told, with a note.
+
+mod esp;
+mod host;
+mod mounts;
+mod render;
+mod repository;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use osmith_formats::verity::Digest;
+use osmith_image::host_architecture;
+use osmith_report::{Class, Failure};
+use osmith_sys::OsError;
+use osmith_sys::file::open_directory;
+use serde::Deserialize;
+
+use crate::kernel_arguments::ComposefsArgument;
+use crate::origin::{BootType, Origin};
+use esp::BootEntries;
+
+pub use host::{
+    AccessMode, BootOrder, BootTypeStatus, Bootloader, ComposefsStatus, DeploymentStatus, Host, HostSpec,
+    HostStatus, ImageReference, ImageSignature, ImageStatus, Persistence, UsrOverlay,
+};
+pub use render::render;
+
+/// The EFI variable in which the boot loader leaves its name, below the folder of EFI variables.
+const LOADER_INFO: &str = "LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// The state of a machine, and what could not be found out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// The state.
+    pub host: Host,
+    /// What is missing in it and why, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Why nothing at all can be said about a machine.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The physical root is not where it belongs.
+    #[error("cannot look at the deployments of this machine")]
+    PhysicalRoot(#[source] OsError),
+    /// A file of the kernel's cannot be read.
+    #[error("cannot read /{path}")]
+    Kernel {
+        /// The file.
+        path: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Failure for StatusError {
+    fn class(&self) -> Class {
+        Class::Environment
+    }
+}
+
+/// The state of the machine whose root directory is `root`.
+pub fn status(root: &Path) -> Result<Status, StatusError> {
+    let mountinfo = read_kernel(root, "proc/self/mountinfo")?;
+    let Some(booted) = mounts::deployment(&mountinfo) else {
+        return Ok(Status {
+            host: Host::new(),
+            notes: Vec::new(),
+        });
+    };
+    let command_line = read_kernel(root, "proc/cmdline")?;
+    let argument = ComposefsArgument::find(&command_line).ok().flatten();
+    let machine = Machine {
+        physical: open_directory(root.join("sysroot")).map_err(StatusError::PhysicalRoot)?,
+        bootloader: bootloader(root),
+        missing_verity_allowed: argument.is_some_and(|argument| argument.missing_verity_allowed),
+    };
+    let mut status = Status {
+        host: Host::new(),
+        notes: Vec::new(),
+    };
+    status.host.status.kind = Some("bootcHost");
+    status.host.status.usr_overlay = mounts::usr_overlay(&mountinfo);
+    status.host.status.booted = Some(machine.deployment(&booted, &mut status.notes));
+    match esp::read(root) {
+        Ok(entries) => machine.place(&entries, &booted, staged(root).as_ref(), &mut status),
+        Err(error) => {
+            let note =
+                format!("the boot entries cannot be read, so only the running deployment is shown: {error}");
+            status.notes.push(note);
+        }
+    }
+    status.host.spec.image = followed(&status.host.status);
+    Ok(status)
+}
+
+fn read_kernel(root: &Path, path: &'static str) -> Result<String, StatusError> {
+    std::fs::read_to_string(root.join(path)).map_err(|source| StatusError::Kernel { path, source })
+}
+
+/// What started the machine. The variable has four bytes of attributes, then UTF-16.
+fn bootloader(root: &Path) -> Bootloader {
+    let variable = std::fs::read(root.join("sys/firmware/efi/efivars").join(LOADER_INFO));
+    let variable = variable.unwrap_or_default();
+    let (units, _) = variable.get(4..).unwrap_or_default().as_chunks::<2>();
+    let units: Vec<u16> = units.iter().copied().map(u16::from_le_bytes).collect();
+    let name = String::from_utf16_lossy(&units).to_lowercase();
+    if name.contains("systemd-boot") {
+        Bootloader::Systemd
+    } else if name.contains("grub cc") {
+        Bootloader::GrubCc
+    } else {
+        Bootloader::Grub
+    }
+}
+
+/// What an update leaves for the shutdown.
+#[derive(Deserialize)]
+struct Staged {
+    depl_id: String,
+    #[serde(default)]
+    finalization_locked: bool,
+}
+
+fn staged(root: &Path) -> Option<Staged> {
+    let text = std::fs::read_to_string(root.join("run/composefs/staged-deployment")).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// The image that the next deployment comes from.
+fn followed(status: &HostStatus) -> Option<ImageReference> {
+    let next = status.staged.as_ref().or(status.booted.as_ref())?;
+    Some(next.image.as_ref()?.image.clone())
+}
+
+/// What all deployments of a machine have in common.
+struct Machine {
+    physical: OwnedFd,
+    bootloader: Bootloader,
+    missing_verity_allowed: bool,
+}
+
+impl Machine {
+    /// Finds out about a deployment; what is not found out becomes a note.
+    fn deployment(&self, digest: &Digest, notes: &mut Vec<String>) -> DeploymentStatus {
+        let verity = digest.to_string();
+        let origin = self.origin(&verity);
+        if let Err(error) = &origin {
+            notes.push(format!("deployment {verity} has no readable origin: {error}"));
+        }
+        let origin = origin.ok();
+        let is_uki = origin
+            .as_ref()
+            .is_some_and(|origin| origin.boot_type == BootType::Uki);
+        let composefs = ComposefsStatus {
+            boot_digest: origin.as_ref().and_then(|origin| origin.boot_digest.clone()),
+            boot_type: if is_uki {
+                BootTypeStatus::Uki
+            } else {
+                BootTypeStatus::Bls
+            },
+            bootloader: self.bootloader,
+            missing_verity_allowed: self.missing_verity_allowed,
+            verity,
+        };
+        let image = origin.and_then(|origin| self.image(&origin, notes));
+        DeploymentStatus::new(composefs, image)
+    }
+
+    fn origin(&self, verity: &str) -> io::Result<Origin> {
+        let path = format!("state/deploy/{verity}/{verity}.origin");
+        let bytes = repository::read(&self.physical, &path)?;
+        Origin::parse(&String::from_utf8_lossy(&bytes)).map_err(io::Error::other)
+    }
+
+    fn image(&self, origin: &Origin, notes: &mut Vec<String>) -> Option<ImageStatus> {
+        let manifest_digest = origin.manifest_digest?;
+        let mut status = ImageStatus {
+            architecture: host_architecture().to_owned(),
+            image: ImageReference::from(&origin.source),
+            image_digest: manifest_digest.to_string(),
+            timestamp: None,
+            version: None,
+        };
+        match repository::image(&self.physical, &manifest_digest) {
+            Ok(stored) => {
+                let mut annotations = stored.manifest.annotations;
+                status.version = annotations.remove("org.opencontainers.image.version");
+                status.architecture = stored.config.architecture;
+                status.timestamp = stored.config.created;
+            }
+            Err(error) => notes.push(format!(
+                "version and time of image {manifest_digest} cannot be read: {error}"
+            )),
+        }
+        Some(status)
+    }
+
+    /// Puts the deployments of the boot entries where they belong.
+    fn place(&self, entries: &BootEntries, booted: &Digest, staged: Option<&Staged>, status: &mut Status) {
+        let mut seen = vec![*booted];
+        let found = entries.current.iter().chain(&entries.staged);
+        for digest in found.filter_map(|entry| entry.deployment()) {
+            if seen.contains(&digest) {
+                continue;
+            }
+            seen.push(digest);
+            let mut deployment = self.deployment(&digest, &mut status.notes);
+            let host = &mut status.host.status;
+            match staged.filter(|staged| deployment.is(&staged.depl_id)) {
+                Some(staged) => {
+                    deployment.download_only = staged.finalization_locked;
+                    host.staged = Some(deployment);
+                }
+                None if host.rollback.is_none() => host.rollback = Some(deployment),
+                None => host.other_deployments.push(deployment),
+            }
+        }
+        let first = entries.current.first().and_then(|entry| entry.deployment());
+        if first.is_some_and(|first| first != *booted) {
+            status.host.status.rollback_queued = true;
+            status.host.spec.boot_order = BootOrder::Rollback;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
