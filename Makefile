@@ -14,30 +14,36 @@ STAGE := images/debian/stage
 FUZZ_SECONDS ?= 20
 STORY_RUNS ?= 10
 
-.PHONY: help demo test test-long story bench lint check fuzz release base-context clean
+.PHONY: help setup demo test test-long story bench lint check fuzz release base-context clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+setup: ## install what the tests need (Debian 12 or 13)
+	scripts/setup test
+
 demo: ## from Debian packages to a page fetched from a booted machine
 	scripts/setup demo
 	$(MAKE) base-context
-	scripts/demo
+	scripts/as-user $(TARGET)/release/osmith -- scripts/demo
 
-test: ## everything CI runs
-	scripts/setup test
+test: setup ## everything CI runs
 	$(MAKE) lint
 	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked -p composefs-oracle --features upstream
 	$(MAKE) fuzz
 	$(MAKE) story
 
-test-long: ## the long tests too, and the story STORY_RUNS times
-	scripts/setup test
+test-long: setup ## the long tests too, and the story STORY_RUNS times
 	$(CARGO) test --locked --workspace --exclude osmith-stories --release -- --include-ignored
 	for run in $$(seq $(STORY_RUNS)); do echo "== story, run $$run of $(STORY_RUNS)"; $(MAKE) story; done
 
-story: base-context ## boot a machine from the webserver image and look at it from inside and outside
-	OSMITH=$(abspath $(TARGET))/release/osmith $(CARGO) test --locked -p osmith-stories -- --ignored --nocapture
+story: base-context ## boot the webserver, as an ordinary user, and look at it from inside and outside
+	program=$$($(CARGO) test --locked -p osmith-stories --test webserver --no-run --message-format=json | \
+		sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
+	install -D "$$program" $(TARGET)/stories/webserver
+	scripts/as-user $(TARGET)/release/osmith $(TARGET)/stories/webserver -- \
+		webserver --ignored --nocapture --test-threads=1
 
 bench: ## the table of docs/benchmarks.md, measured on this machine
 	scripts/setup bench

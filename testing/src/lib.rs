@@ -3,3 +3,4 @@
 
 mod child;
 pub mod oracle;
+pub mod vm;

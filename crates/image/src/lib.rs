@@ -4,18 +4,24 @@
 //! metadata that names them. So a layer is made, merged, compared and squashed without reading a file, and nothing is
 //! compressed before it leaves.
 
+pub mod compression;
 mod config;
 mod digest;
+mod import;
 pub mod layer;
 mod manifest;
 mod parallel;
+mod progress;
 mod reference;
 pub mod store;
 pub mod tar;
+mod time;
 
 pub use config::{Empty, History, ImageConfig, RootFs, RuntimeConfig, host_architecture};
 pub use digest::{DigestError, Digesting, Sha256Digest};
+pub use import::{ChangeError, ImportError, ImportOptions, import};
 pub use manifest::{
     Descriptor, Index, JSON_MAX_BYTES, JsonError, Manifest, ManifestOrIndex, Platform, media_type,
 };
 pub use reference::{Location, Reference, ReferenceError};
+pub use time::rfc3339;

@@ -188,7 +188,7 @@ fn inodes_per_group(blocks: u64, inodes: u64) -> Option<u32> {
     let usual = (blocks / BLOCKS_PER_INODE)
         .div_ceil(groups)
         .next_multiple_of(INODES_PER_BLOCK);
-    (needed <= most).then_some(usual.clamp(needed, most) as u32)
+    (needed <= most).then(|| usual.clamp(needed, most) as u32)
 }
 
 fn without_small_last_group(blocks: u64, table_blocks: u64) -> Option<u64> {

@@ -159,6 +159,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "one hole is meant")]
     fn only_whole_blocks_are_left_out() {
         assert_eq!(stored(0, &[], false), []);
         assert_eq!(stored(10_000, &[], false), [(0, 3, false)]);
@@ -175,6 +176,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "one hole is meant")]
     fn verity_metadata_starts_at_64_kib_behind_the_end() {
         assert_eq!(stored(0, &[], true), [(0, 1, true)]);
         assert_eq!(stored(1, &[], true), [(0, 1, false), (16, 1, true)]);

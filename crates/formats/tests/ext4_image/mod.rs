@@ -1,16 +1,20 @@
 //! Writes planned ext4 file systems to sparse files, with generated contents, and has `e2fsck` judge them.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::collections::BTreeMap;
 use std::fs::File as Output;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-use osmith_formats::ext4::{File, Options, Piece, plan, verity_region};
-use osmith_formats::tree::{Inode, Metadata, Node, Timestamp, Tree};
+use osmith_formats::ext4::{BLOCK_BYTES, File, Options, Piece, plan, verity_region};
+use osmith_formats::tree::{Inode, InodeId, Metadata, Node, Timestamp, Tree};
 use osmith_formats::verity::{Hasher, Measured};
 use osmith_testing::oracle;
 use tempfile::NamedTempFile;
+
+/// 2^20 bytes.
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// The options of most tests.
 pub(crate) fn options(size_bytes: u64) -> Options {
@@ -57,19 +61,41 @@ pub(crate) fn regular(source: u32, size_bytes: u64, verity: bool) -> Inode<File>
     }))
 }
 
-/// What a file holds from `offset` on: words that depend on source and place, and zeros in its holes.
+/// An empty directory.
+pub(crate) fn directory() -> Inode<File> {
+    inode(Node::Directory(BTreeMap::new()))
+}
+
+/// Adds an inode to the root directory.
+pub(crate) fn child(tree: &mut Tree<File>, inode: Inode<File>, name: &[u8]) -> InodeId {
+    let id = tree.add(inode);
+    tree.link(tree.root(), name, id);
+    id
+}
+
+/// A tree with that many nodes in one directory.
+pub(crate) fn numbered(count: u32, mut node: impl FnMut(u32) -> Inode<File>) -> Tree<File> {
+    let mut tree = empty_tree();
+    let files = child(&mut tree, directory(), b"files");
+    for number in 0..count {
+        let id = tree.add(node(number));
+        tree.link(files, format!("{number}").as_bytes(), id);
+    }
+    tree
+}
+
+/// What a file holds from `offset` on: a word per block that depends on source and place, and zeros in its holes.
 pub(crate) fn contents(file: &File, offset: u64, length: usize) -> Vec<u8> {
-    let start = offset / 8 * 8;
-    let end = (offset + length as u64).next_multiple_of(8);
-    let words = (start..end).step_by(8).flat_map(|at| {
-        let seed = at ^ (u64::from(file.source) << 40) ^ 0x9e37_79b9_7f4a_7c15;
-        seed.wrapping_mul(0xbf58_476d_1ce4_e5b9)
-            .rotate_left(29)
-            .to_le_bytes()
-    });
-    let mut bytes: Vec<u8> = words.skip((offset - start) as usize).take(length).collect();
+    let end = offset + length as u64;
+    let mut bytes = Vec::with_capacity(length + BLOCK_BYTES as usize);
+    for block in offset / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES) {
+        let word = block ^ (u64::from(file.source) << 40) ^ 0x9e37_79b9_7f4a_7c15;
+        bytes.extend_from_slice(&word.to_le_bytes().repeat(BLOCK_BYTES as usize / 8));
+    }
+    bytes.drain(..(offset % BLOCK_BYTES) as usize);
+    bytes.truncate(length);
     for hole in &file.holes {
-        let clamp = |at: u64| (at.clamp(offset, offset + length as u64) - offset) as usize;
+        let clamp = |at: u64| (at.clamp(offset, end) - offset) as usize;
         bytes[clamp(hole.start)..clamp(hole.end)].fill(0);
     }
     bytes
