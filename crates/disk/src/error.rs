@@ -17,7 +17,7 @@ use crate::bytes::Size;
 pub enum PlanError {
     /// The image cannot be read.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
     /// The image is for a processor that no disk can be made for.
     #[error("image '{image}' is for the architecture '{architecture}', for which no disk can be made")]
     Architecture {
@@ -32,7 +32,7 @@ pub enum PlanError {
         /// The image.
         image: String,
         /// Why.
-        source: InstallError,
+        source: Box<InstallError>,
     },
     /// The disk that was asked for is too small.
     #[error("a disk of {} is too small for image '{image}', which needs {} at least", Size(*size_bytes), Size(*minimum_bytes))]
@@ -86,7 +86,7 @@ pub enum WriteError {
     },
     /// An object is missing, or cannot be opened.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
     /// An object cannot be read.
     #[error("cannot read object {digest} of the store")]
     ReadObject {
@@ -142,6 +142,18 @@ impl WriteError {
     pub(crate) fn os(operation: &'static str, path: &Path, error: OsError) -> Self {
         let source = io::Error::from_raw_os_error(error.errno().raw_os_error());
         WriteError::output(operation, path, source)
+    }
+}
+
+impl From<StoreError> for PlanError {
+    fn from(error: StoreError) -> Self {
+        PlanError::Store(Box::new(error))
+    }
+}
+
+impl From<StoreError> for WriteError {
+    fn from(error: StoreError) -> Self {
+        WriteError::Store(Box::new(error))
     }
 }
 

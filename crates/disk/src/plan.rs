@@ -155,7 +155,7 @@ fn deploy(
     let source = deployment(&install, &options, &mut |digest| read_object(store, digest));
     source.map_err(|source| PlanError::Install {
         image: spec.image.to_string(),
-        source,
+        source: Box::new(source),
     })
 }
 

@@ -1,0 +1,367 @@
+//! Whole disks, judged by other people's programs.
+
+mod sample;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use osmith_disk::{Compression, ImageType, Plan};
+use osmith_formats::tree::{Content, Node};
+use osmith_formats::verity::Digest;
+use osmith_image::store::Store;
+use osmith_testing::oracle;
+use sample::Sample;
+
+const BOTH: [ImageType; 2] = [ImageType::Raw, ImageType::Qcow2];
+
+struct Disk {
+    _work: tempfile::TempDir,
+    store: Store,
+    plan: Plan,
+    raw: PathBuf,
+    qcow2: PathBuf,
+}
+
+fn disk(compression: Compression) -> Disk {
+    let work = tempfile::tempdir().unwrap();
+    let store = sample::open(&work.path().join("store"));
+    Sample::bootable(&store).commit();
+    let mut spec = sample::spec(&BOTH);
+    spec.compression = compression;
+    let output = work.path().join("output");
+    let (plan, _) = sample::write(&store, &spec, &output, 2);
+    Disk {
+        store,
+        plan,
+        raw: output.join("image/disk.raw"),
+        qcow2: output.join("qcow2/disk.qcow2"),
+        _work: work,
+    }
+}
+
+fn run(program: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program:?} {arguments:?}\n{text}");
+    text
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Copies a partition of the raw disk to a file of its own, holes kept.
+fn partition(disk: &Disk, number: usize, to: &Path) {
+    let planned = &disk.plan.partitions[number - 1];
+    let (skip, count) = (planned.offset_bytes >> 20, planned.size_bytes >> 20);
+    let arguments = [
+        format!("if={}", disk.raw.display()),
+        format!("of={}", to.display()),
+        "bs=1M".to_owned(),
+        format!("skip={skip}"),
+        format!("count={count}"),
+        "conv=sparse".to_owned(),
+    ];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    run(Path::new("dd"), &arguments);
+    fs::File::options()
+        .write(true)
+        .open(to)
+        .unwrap()
+        .set_len(planned.size_bytes)
+        .unwrap();
+}
+
+#[test]
+fn partitions_and_file_systems_are_sound() {
+    let (Some(sgdisk), Some(fsck), Some(e2fsck)) = (
+        oracle::require("sgdisk"),
+        oracle::require("fsck.vfat"),
+        oracle::require("e2fsck"),
+    ) else {
+        return;
+    };
+    let disk = disk(Compression::Zstd);
+    let verdict = run(&sgdisk, &["-v", text(&disk.raw)]);
+    assert!(verdict.contains("No problems found"), "{verdict}");
+    assert!(
+        !verdict.contains("Caution") && !verdict.contains("Warning"),
+        "{verdict}"
+    );
+    let partitions = run(&sgdisk, &["-i2", text(&disk.raw)]);
+    assert!(
+        partitions.contains("4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"),
+        "{partitions}"
+    );
+
+    let work = tempfile::tempdir().unwrap();
+    let (esp, root) = (work.path().join("esp"), work.path().join("root"));
+    partition(&disk, 1, &esp);
+    run(&fsck, &["-n", text(&esp)]);
+    partition(&disk, 2, &root);
+    let verdict = run(&e2fsck, &["-fn", text(&root)]);
+    assert!(!verdict.contains("ix?"), "{verdict}");
+}
+
+#[test]
+fn every_compression_gives_the_same_disk() {
+    let Some(qemu_img) = oracle::require("qemu-img") else {
+        return;
+    };
+    for compression in [Compression::None, Compression::Zlib, Compression::Zstd] {
+        let disk = disk(compression);
+        run(&qemu_img, &["check", "-f", "qcow2", text(&disk.qcow2)]);
+        run(
+            &qemu_img,
+            &[
+                "compare",
+                "-f",
+                "raw",
+                "-F",
+                "qcow2",
+                text(&disk.raw),
+                text(&disk.qcow2),
+            ],
+        );
+        let length = fs::metadata(&disk.raw).unwrap().len();
+        assert_eq!(length, disk.plan.size_bytes);
+    }
+}
+
+#[test]
+fn the_esp_holds_what_starts_the_machine() {
+    let Some(mcopy) = oracle::require("mcopy") else {
+        return;
+    };
+    let disk = disk(Compression::None);
+    let work = tempfile::tempdir().unwrap();
+    let image = format!("{}@@{}", disk.raw.display(), disk.plan.partitions[0].offset_bytes);
+    run(&mcopy, &["-s", "-n", "-i", &image, "::*", text(work.path())]);
+    let read = |path: &str| fs::read(work.path().join(path)).unwrap();
+    assert_eq!(read("EFI/BOOT/BOOTX64.EFI"), sample::text(3, 120_000));
+    let kernel = format!("EFI/Linux/bootc_composefs-{}", disk.plan.deployment);
+    assert_eq!(read(&format!("{kernel}/vmlinuz")), sample::noise(1, 3_000_001));
+    assert_eq!(read(&format!("{kernel}/initrd")), sample::noise(2, 5_555_555));
+    let entry = String::from_utf8(read("loader/entries/bootc_sample-1-1.conf")).unwrap();
+    assert!(
+        entry.contains(&format!("root=UUID={}", disk.plan.partitions[1].uuid)),
+        "{entry}"
+    );
+    assert!(
+        entry.contains(&format!("composefs={}", disk.plan.deployment)),
+        "{entry}"
+    );
+    assert!(entry.contains("console=ttyS0"), "{entry}");
+}
+
+/// A root partition mounted by the kernel.
+struct Mounted {
+    directory: tempfile::TempDir,
+}
+
+impl Mounted {
+    fn root_of(disk: &Disk) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            assert!(
+                !oracle::in_ci(),
+                "mounting needs root, and CI=true does not allow to skip a test"
+            );
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let planned = &disk.plan.partitions[1];
+        let options = format!(
+            "ro,loop,offset={},sizelimit={}",
+            planned.offset_bytes, planned.size_bytes
+        );
+        run(
+            Path::new("mount"),
+            &[
+                "-t",
+                "ext4",
+                "-o",
+                &options,
+                text(&disk.raw),
+                text(directory.path()),
+            ],
+        );
+        Some(Mounted { directory })
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        run(Path::new("umount"), &[text(self.directory.path())]);
+    }
+}
+
+#[test]
+fn the_kernel_sees_every_object_and_verifies_it() {
+    let disk = disk(Compression::None);
+    let Some(mounted) = Mounted::root_of(&disk) else {
+        return;
+    };
+    let tree = disk
+        .store
+        .image(&sample::reference())
+        .unwrap()
+        .tree(&disk.store)
+        .unwrap();
+    let mut objects = 0;
+    for (path, id) in tree.walk() {
+        let Node::Regular(Content::Object { digest, size_bytes }) = &tree.inode(id).node else {
+            continue;
+        };
+        let object = mounted.path(&format!("composefs/objects/{}", digest.object_path()));
+        let bytes =
+            fs::read(&object).unwrap_or_else(|error| panic!("{}: {error}", String::from_utf8_lossy(&path)));
+        assert_eq!(bytes.len() as u64, *size_bytes);
+        assert_eq!(Digest::of(&bytes), *digest);
+        let file = fs::File::open(&object).unwrap();
+        assert_eq!(
+            osmith_sys::verity::measure(&file).unwrap().unwrap().as_slice(),
+            digest.as_bytes()
+        );
+        objects += 1;
+    }
+    assert!(objects > 190, "{objects}");
+    let boot_image = fs::read(mounted.path(&format!("composefs/images/{}", disk.plan.deployment))).unwrap();
+    assert_eq!(Digest::of(&boot_image).to_string(), disk.plan.deployment);
+    let state = format!("state/deploy/{}", disk.plan.deployment);
+    assert_eq!(
+        fs::read(mounted.path(&format!("{state}/etc/hostname"))).unwrap(),
+        b"sample\n"
+    );
+    assert_eq!(
+        fs::read(mounted.path(&format!("{state}/etc/long"))).unwrap(),
+        sample::text(4, 10_000)
+    );
+    assert_eq!(
+        fs::read(mounted.path("state/os/default/var/lib/seed")).unwrap(),
+        sample::noise(5, 512)
+    );
+}
+
+#[test]
+fn the_same_image_and_seed_give_the_same_bytes_with_any_number_of_threads() {
+    let work = tempfile::tempdir().unwrap();
+    let store = sample::open(&work.path().join("store"));
+    Sample::bootable(&store).commit();
+    let spec = sample::spec(&BOTH);
+    let digest = |name: &str, processors, seed| {
+        let mut spec = spec.clone();
+        spec.seed = seed;
+        let (_, written) = sample::write(&store, &spec, &work.path().join(name), processors);
+        let digests: Vec<Digest> = written.iter().map(|output| digest_of(&output.path)).collect();
+        fs::remove_dir_all(work.path().join(name)).unwrap();
+        digests
+    };
+    let one = digest("one", 1, 0);
+    assert_eq!(one.len(), 2);
+    assert_eq!(digest("again", 1, 0), one);
+    assert_eq!(digest("many", 8, 0), one);
+    assert_ne!(digest("other", 2, 7), one);
+}
+
+fn digest_of(path: &Path) -> Digest {
+    let mut hasher = osmith_formats::verity::Hasher::new();
+    let mut file = fs::File::open(path).unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match std::io::Read::read(&mut file, &mut buffer).unwrap() {
+            0 => return hasher.finish().digest,
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+#[test]
+fn outputs_are_sparse_and_compressed() {
+    let disk = disk(Compression::Zstd);
+    let allocated = |path: &Path| std::os::unix::fs::MetadataExt::blocks(&fs::metadata(path).unwrap()) * 512;
+    let files = disk.plan.file_bytes;
+    assert!(disk.plan.size_bytes > 1 << 30);
+    assert!(
+        allocated(&disk.raw) < files + (8 << 20),
+        "{} for {files}",
+        allocated(&disk.raw)
+    );
+    assert!(fs::metadata(&disk.qcow2).unwrap().len() < files * 9 / 10);
+}
+
+#[test]
+fn a_disk_of_a_given_size_has_that_size() {
+    let work = tempfile::tempdir().unwrap();
+    let store = sample::open(&work.path().join("store"));
+    Sample::bootable(&store).commit();
+    let mut spec = sample::spec(&[ImageType::Raw]);
+    for (asked, given) in [(3 << 30, 3 << 30), ((20 << 30) + 1, (20 << 30) + (1 << 20))] {
+        spec.size_bytes = Some(asked);
+        let plan = osmith_disk::plan(&store, &spec).unwrap();
+        assert_eq!(plan.size_bytes, given);
+        let root = &plan.partitions[1];
+        assert_eq!(root.offset_bytes + root.size_bytes + (1 << 20), given);
+    }
+}
+
+#[test]
+fn the_smallest_disk_that_an_error_names_works() {
+    let Some(e2fsck) = oracle::require("e2fsck") else {
+        return;
+    };
+    let work = tempfile::tempdir().unwrap();
+    let store = sample::open(&work.path().join("store"));
+    Sample::bootable(&store).commit();
+    let mut spec = sample::spec(&[ImageType::Raw]);
+    spec.size_bytes = Some(1);
+    let error = osmith_disk::plan(&store, &spec).unwrap_err();
+    let osmith_disk::PlanError::TooSmall { minimum_bytes, .. } = error else {
+        panic!("{error}")
+    };
+    spec.size_bytes = Some(minimum_bytes - 1 - (1 << 20));
+    assert!(osmith_disk::plan(&store, &spec).is_err());
+    spec.size_bytes = Some(minimum_bytes);
+    let output = work.path().join("output");
+    let (plan, _) = sample::write(&store, &spec, &output, 2);
+    let disk = Disk {
+        store,
+        plan,
+        raw: output.join("image/disk.raw"),
+        qcow2: output.join("none"),
+        _work: work,
+    };
+    let parts = tempfile::tempdir().unwrap();
+    partition(&disk, 2, &parts.path().join("root"));
+    run(&e2fsck, &["-fn", text(&parts.path().join("root"))]);
+}
+
+#[test]
+fn the_plan_can_be_shown() {
+    let work = tempfile::tempdir().unwrap();
+    let store = sample::open(&work.path().join("store"));
+    Sample::bootable(&store).commit();
+    let plan = osmith_disk::plan(&store, &sample::spec(&BOTH)).unwrap();
+    let shown = plan.to_string();
+    for expected in [
+        "localhost/sample:1@sha256:",
+        "Sample OS 1, kernel 6.12.1",
+        "EFI-SYSTEM",
+        "qcow2/disk.qcow2",
+    ] {
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(json["partitions"][1]["file-system"], "ext4");
+    assert_eq!(json["outputs"][1]["path"], "qcow2/disk.qcow2");
+    assert_eq!(json["outputs"][1]["compression"], "zstd");
+}
