@@ -2,28 +2,28 @@
 
 use std::path::Path;
 
-use osmith_disk::{Compression, Destination, ImageType, Plan, Spec, Written};
+use osmith_disk::{Compression, ImageType, Spec};
 use osmith_formats::tree::{Content, Metadata, Timestamp};
 use osmith_image::layer::{LayerBuilder, LayerNode, LayerPath};
 use osmith_image::store::{Access, ImageParts, LayerSource, Store};
 use osmith_image::{ImageConfig, Reference};
 use osmith_report::Silent;
 
-pub const NAME: &str = "localhost/sample:1";
-pub const MTIME: Timestamp = Timestamp {
+pub(crate) const NAME: &str = "localhost/sample:1";
+pub(crate) const MTIME: Timestamp = Timestamp {
     seconds: 1_700_000_000,
     nanoseconds: 0,
 };
 
 /// An image in the making.
-pub struct Sample<'a> {
-    pub store: &'a Store,
+pub(crate) struct Sample<'a> {
+    pub(crate) store: &'a Store,
     layer: LayerBuilder,
 }
 
 impl<'a> Sample<'a> {
     /// Directories only.
-    pub fn new(store: &'a Store) -> Self {
+    pub(crate) fn new(store: &'a Store) -> Self {
         let mut sample = Sample {
             store,
             layer: LayerBuilder::new(),
@@ -35,7 +35,7 @@ impl<'a> Sample<'a> {
     }
 
     /// What a disk needs, and files of all kinds.
-    pub fn bootable(store: &'a Store) -> Self {
+    pub(crate) fn bootable(store: &'a Store) -> Self {
         let mut sample = Sample::new(store);
         sample.file(
             "usr/lib/os-release",
@@ -62,7 +62,7 @@ impl<'a> Sample<'a> {
         sample
     }
 
-    pub fn directory(&mut self, path: &str) {
+    pub(crate) fn directory(&mut self, path: &str) {
         self.layer
             .add(
                 parse(path),
@@ -72,7 +72,7 @@ impl<'a> Sample<'a> {
             .unwrap();
     }
 
-    pub fn file(&mut self, path: &str, bytes: &[u8]) -> Content {
+    pub(crate) fn file(&mut self, path: &str, bytes: &[u8]) -> Content {
         let content = self.store.put_bytes(bytes).unwrap();
         self.layer
             .add(parse(path), metadata(0o644), LayerNode::Regular(content.clone()))
@@ -81,12 +81,12 @@ impl<'a> Sample<'a> {
     }
 
     /// Makes the image.
-    pub fn commit(self) {
+    pub(crate) fn commit(self) {
         self.commit_for("amd64");
     }
 
     /// Makes the image for a processor.
-    pub fn commit_for(self, architecture: &str) {
+    pub(crate) fn commit_for(self, architecture: &str) {
         let layer = self.store.put_layer(&self.layer.finish()).unwrap();
         let parts = ImageParts {
             config: ImageConfig::new(architecture, "linux"),
@@ -97,17 +97,17 @@ impl<'a> Sample<'a> {
     }
 }
 
-pub fn reference() -> Reference {
+pub(crate) fn reference() -> Reference {
     NAME.parse().unwrap()
 }
 
 /// A store in a directory.
-pub fn open(directory: &Path) -> Store {
+pub(crate) fn open(directory: &Path) -> Store {
     Store::open(directory, Access::ReadWrite).unwrap()
 }
 
 /// What is asked for, unless a test says otherwise.
-pub fn spec(types: &[ImageType]) -> Spec {
+pub(crate) fn spec(types: &[ImageType]) -> Spec {
     Spec {
         image: reference(),
         types: types.to_vec(),
@@ -119,20 +119,8 @@ pub fn spec(types: &[ImageType]) -> Spec {
     }
 }
 
-/// Writes a disk with so many processors.
-pub fn write(store: &Store, spec: &Spec, directory: &Path, processors: usize) -> (Plan, Vec<Written>) {
-    let plan = osmith_disk::plan(store, spec).unwrap();
-    let destination = Destination {
-        directory,
-        overwrite: false,
-        processors,
-    };
-    let written = osmith_disk::execute(&plan, store, &destination, &Silent).unwrap();
-    (plan, written)
-}
-
 /// Bytes that no compressor shrinks.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed << 1 | 1;
     let next = move || {
         state = state
@@ -144,7 +132,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// Bytes that a compressor shrinks to about a half.
-pub fn text(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn text(seed: u64, length: usize) -> Vec<u8> {
     noise(seed, length)
         .into_iter()
         .map(|byte| b'a' + (byte & 15))
