@@ -1,6 +1,7 @@
 //! Programs of other people that judge what osmith writes: `e2fsck`, `qemu-img`, `skopeo` and their like.
 
 use std::env;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// Where such programs are besides `PATH`: an ordinary user's lacks the system directories.
@@ -21,6 +22,20 @@ pub fn require(program: &str) -> Option<PathBuf> {
         eprintln!("SKIPPED: the program '{program}' is missing");
     }
     found
+}
+
+/// Whether the test may do what only root may, such as mounting; if not, it says so or fails as in [`require`].
+#[track_caller]
+pub fn require_root(what: &str) -> bool {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if !is_root {
+        assert!(
+            !in_ci(),
+            "{what} needs root, and CI=true does not allow to skip a test"
+        );
+        eprintln!("SKIPPED: {what} needs root");
+    }
+    is_root
 }
 
 /// Whether the test runs where nothing may be skipped.

@@ -311,7 +311,7 @@ fn what_the_format_cannot_hold_is_refused() {
     };
     let mut late = regular(0, 0, false);
     late.metadata.mtime = Timestamp {
-        seconds: 1 << 34,
+        seconds: 5 << 31,
         nanoseconds: 0,
     };
     let name = |name: &str| NodeReason::XattrName(name.to_owned());
@@ -324,7 +324,7 @@ fn what_the_format_cannot_hold_is_refused() {
         (inode(Node::Symlink(b""[..].into())), NodeReason::SymlinkTarget),
         (device(4096, 0), NodeReason::Device(4096, 0)),
         (device(0, 1 << 20), NodeReason::Device(0, 1 << 20)),
-        (late, NodeReason::Time(1 << 34)),
+        (late, NodeReason::Time(5 << 31)),
         (regular(0, 1 << 44, false), NodeReason::FileSize(1 << 44)),
         (
             with_xattr(b"btrfs.compression", b"zstd"),

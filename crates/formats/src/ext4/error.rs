@@ -72,8 +72,8 @@ pub enum NodeReason {
     /// More than 2^32 blocks, with the verity metadata.
     #[error("its size of {0} bytes is more than 16 TiB")]
     FileSize(u64),
-    /// A time before 1901 or after 2446.
-    #[error("its modification time {0} is outside of 1901 to 2446")]
+    /// A time before 1901 or after 2310.
+    #[error("its modification time {0} is outside of 1901 to 2310")]
     Time(i64),
     /// A device number over 12 and 20 bits.
     #[error("the device number {0}:{1} is larger than 4095:1048575")]

@@ -182,7 +182,7 @@ fn check_options(options: &Options) -> Result<(), Error> {
         return refuse("label", options.label.clone(), "16 bytes at most");
     }
     if !node::is_time(&options.time) {
-        return refuse("time", options.time.seconds.to_string(), "1901 to 2446 at most");
+        return refuse("time", options.time.seconds.to_string(), "1901 to 2310 at most");
     }
     if options.reserved_percent > MAX_RESERVED_PERCENT {
         return refuse(

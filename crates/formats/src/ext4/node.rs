@@ -12,8 +12,9 @@ const SYMLINK_BYTES: usize = BLOCK_BYTES as usize - 1;
 /// Verity metadata starts at a multiple of this, so that a kernel with larger pages can map it.
 const VERITY_ALIGNMENT_BYTES: u64 = 65536;
 
-/// The earliest second that an inode can hold, and the one after the latest: 34 bits from 1901 on.
-const TIMES: std::ops::Range<i64> = -(1 << 31)..(1 << 34) - (1 << 31);
+/// The seconds that an inode can hold: from 1901 on. 34 bits reach to 2446, but `e2fsck` takes what is after 2310 for
+/// times before 1970 that an old kernel has written, and would change them.
+const TIMES: std::ops::Range<i64> = -(1 << 31)..(1 << 33) + (1 << 31);
 
 /// Stored blocks of a file that follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

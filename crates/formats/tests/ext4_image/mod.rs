@@ -1,6 +1,9 @@
 //! Writes planned ext4 file systems to sparse files, with generated contents, and has `e2fsck` judge them.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod mounted;
+pub(crate) mod trees;
+
 use std::collections::BTreeMap;
 use std::fs::File as Output;
 use std::os::unix::fs::FileExt;
