@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use osmith_build::run::{Exit, InjectedFile, Network, RunError, RunSpec, User, run_step};
+use osmith_build::run::{
+    Exit, InjectedFile, LowerKind, Network, RunError, RunSpec, User, run_step, run_step_over,
+};
 use osmith_formats::tree::{Content, Device, Inode, InodeId, Metadata, Node, Timestamp, Tree};
 use osmith_image::layer::{Entry, Layer, LayerNode, apply};
 use osmith_image::store::{Access, Store};
@@ -89,6 +90,7 @@ struct Fixture {
     _directory: tempfile::TempDir,
     store: Store,
     base: Tree<Content>,
+    kind: Option<LowerKind>,
 }
 
 #[derive(Default)]
@@ -192,6 +194,7 @@ impl Fixture {
             _directory: directory,
             store,
             base,
+            kind: None,
         })
     }
 
@@ -218,7 +221,11 @@ impl Fixture {
 
     fn run_spec(&self, spec: &RunSpec) -> (Result<Layer, RunError>, String) {
         let lines = Lines::default();
-        let answer = run_step(&self.store, &self.base, spec, &lines, StepId(1));
+        let (store, base, step) = (&self.store, &self.base, StepId(1));
+        let answer = match self.kind {
+            None => run_step(store, base, spec, &lines, step),
+            Some(kind) => run_step_over(&[kind], store, base, spec, &lines, step),
+        };
         self.assert_clean();
         (answer, lines.text())
     }
@@ -279,7 +286,21 @@ impl Fixture {
 
 #[test]
 fn changes_of_every_kind_become_entries() {
-    let Some(fixture) = Fixture::new() else { return };
+    let Some(mut fixture) = Fixture::new() else { return };
+    check_changes_of_every_kind(&fixture);
+    check_directories(&fixture);
+    let other_kinds = match osmith_sys::userns::is_inside() {
+        true => [LowerKind::Stubs, LowerKind::Checkout],
+        false => [LowerKind::Composefs, LowerKind::Checkout],
+    };
+    for kind in other_kinds {
+        fixture.kind = Some(kind);
+        check_changes_of_every_kind(&fixture);
+        check_directories(&fixture);
+    }
+}
+
+fn check_changes_of_every_kind(fixture: &Fixture) {
     let script = "
         echo hello > etc/new; echo changed > etc/short; echo more >> etc/appended; rm etc/removed
         chmod 4755 etc/long; chown 5:6 etc/untouched; touch bin/capable
@@ -320,9 +341,8 @@ fn file_capabilities_are_those_of_any_root() {
     assert_eq!(*metadata.xattrs[&b"security.capability"[..]], CAPABILITY);
 }
 
-#[test]
-fn directories_removed_replaced_and_renamed() {
-    let Some(fixture) = Fixture::new() else { return };
+/// Directories that are removed, replaced and renamed.
+fn check_directories(fixture: &Fixture) {
     let script = "rm -r srv/replaced; mkdir srv/replaced; touch srv/replaced/new; mv srv/full srv/moved";
     assert_eq!(
         fixture.run(script),
@@ -381,6 +401,19 @@ fn nothing_that_was_injected_is_in_the_layer() {
             "tmp/own \"2\\n\" 644 0:0",
         ]
     );
+}
+
+#[test]
+fn a_lower_that_this_process_cannot_mount_is_an_error_that_says_so() {
+    let Some(mut fixture) = Fixture::new() else { return };
+    if !osmith_sys::userns::is_inside() {
+        return;
+    }
+    fixture.kind = Some(LowerKind::Composefs);
+    let error = fixture.run_spec(&fixture.spec("true")).0.unwrap_err();
+    assert!(matches!(error, RunError::NoOverlay { .. }), "{error}");
+    assert!(error.to_string().contains("erofs"), "{error}");
+    assert_eq!(error.class(), Class::Environment);
 }
 
 #[test]
@@ -503,7 +536,7 @@ fn start_up() {
         })
         .collect();
     times.sort();
-    let namespace = if Path::new("/proc/self/uid_map").exists() && osmith_sys::userns::is_inside() {
+    let namespace = if osmith_sys::userns::is_inside() {
         "user namespace"
     } else {
         "root"

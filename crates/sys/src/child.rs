@@ -8,9 +8,17 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 /// Has the kernel send `signal` to the child when the thread that starts it ends (prctl(2), `PR_SET_PDEATHSIG`).
 pub fn end_with_parent(command: &mut Command, signal: Signal) {
-    let set_signal = move || set_parent_process_death_signal(Some(signal)).map_err(io::Error::from);
-    // SAFETY: between fork and exec the closure makes one system call on a copied number; it allocates nothing and takes
-    // no lock.
+    let parent = rustix::process::getpid();
+    let set_signal = move || {
+        set_parent_process_death_signal(Some(signal)).map_err(io::Error::from)?;
+        // The parent may have ended before it could be bound to.
+        match rustix::process::getppid() == Some(parent) {
+            true => Ok(()),
+            false => Err(rustix::io::Errno::SRCH.into()),
+        }
+    };
+    // SAFETY: between fork and exec the closure makes system calls on copied numbers; it allocates nothing and takes no
+    // lock.
     #[allow(unsafe_code)]
     unsafe {
         command.pre_exec(set_signal);

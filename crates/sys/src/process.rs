@@ -1,7 +1,5 @@
 //! Child processes whose output is seen line by line, and that never outlive this process.
 
-#![allow(unsafe_code)]
-
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -11,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use crate::child::end_with_parent;
 use crate::{OsError, Result};
 
 /// Where a line came from.
@@ -56,7 +55,7 @@ pub fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    die_with_parent(command);
+    end_with_parent(command, Signal::KILL);
     let mut child = command
         .spawn()
         .map_err(|error| OsError::from_io("start", &program, &error))?;
@@ -68,21 +67,6 @@ pub fn run(
         .wait()
         .map_err(|error| OsError::from_io("wait for", &program, &error))?;
     followed.map(|()| status)
-}
-
-/// Has the kernel kill the command when the thread that starts it ends.
-fn die_with_parent(command: &mut Command) {
-    let parent = rustix::process::getpid();
-    let set_signal = move || {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        match rustix::process::getppid() == Some(parent) {
-            true => Ok(()),
-            // The parent ended before it could be bound to.
-            false => Err(Errno::SRCH.into()),
-        }
-    };
-    // SAFETY: between fork and exec only two system calls are made; nothing is allocated, no lock is taken.
-    unsafe { command.pre_exec(set_signal) };
 }
 
 fn kill(child: &Child) {

@@ -189,6 +189,19 @@ fn changes_land_in_the_upper_directory_and_injected_files_do_not() {
 }
 
 #[test]
+fn a_script_below_dev_can_be_executed() {
+    let Some(fixture) = Fixture::new() else { return };
+    let mut sandbox = fixture.sandbox("");
+    sandbox.argv = vec!["/dev/pipes/deep/script".into(), "a".into()];
+    sandbox.files.push(InjectedFile {
+        path: "/dev/pipes/deep/script".into(),
+        mode: 0o755,
+        bytes: b"#!/bin/sh\necho $0 $1\n".to_vec(),
+    });
+    assert_eq!(fixture.output(&sandbox), "/dev/pipes/deep/script a\n");
+}
+
+#[test]
 fn injected_files_never_leave_the_root() {
     let Some(fixture) = Fixture::new() else { return };
     let outside = fixture.path("outside");

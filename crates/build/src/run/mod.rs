@@ -64,6 +64,18 @@ pub fn run_step(
     observer: &dyn Observer,
     step: StepId,
 ) -> Result<Layer, RunError> {
+    run_step_over(&kinds(store)?, store, base, spec, observer, step)
+}
+
+/// The same with a choice of lowers: the first that this machine can do is taken.
+pub fn run_step_over(
+    kinds: &[LowerKind],
+    store: &Store,
+    base: &Tree<Content>,
+    spec: &RunSpec,
+    observer: &dyn Observer,
+    step: StepId,
+) -> Result<Layer, RunError> {
     observer.require_running()?;
     let mount_points = MountPoints::new(base, spec.files.iter().map(|file| file.path.as_path()))?;
     let directory = store.work_directory()?;
@@ -81,7 +93,7 @@ pub fn run_step(
             line: String::from_utf8_lossy(line).into_owned(),
         });
     };
-    let exit = work.run(spec, &mount_points, &on_line, &|| observer.interrupted())?;
+    let exit = work.run(kinds, spec, &mount_points, &on_line, &|| observer.interrupted())?;
     if exit != Exit::Code(0) {
         return Err(RunError::Failed { exit });
     }
@@ -92,14 +104,28 @@ const UPPER: &str = "upper";
 const WORK: &str = "work";
 const SCRATCH: &str = "scratch";
 const LOWER: &str = "lower";
-const PROBE: &str = "probe";
 
 /// How the tree becomes the read-only part of an overlay.
-#[derive(Debug, Clone, Copy)]
-enum LowerKind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LowerKind {
+    /// An EROFS of its metadata, with the objects as data layer.
     Composefs,
+    /// A directory of files without contents, with the objects as data layer.
     Stubs,
+    /// A directory of copies.
     Checkout,
+}
+
+/// The kinds to try in this process, the best first.
+fn kinds(store: &Store) -> Result<Vec<LowerKind>, RunError> {
+    if !userns::is_inside() {
+        return Ok(vec![LowerKind::Composefs, LowerKind::Checkout]);
+    }
+    let directory = store.work_directory()?;
+    Ok(match probe_user_data_layers(directory.path()) {
+        Ok(()) => vec![LowerKind::Stubs, LowerKind::Checkout],
+        Err(_) => vec![LowerKind::Checkout],
+    })
 }
 
 /// The work directory of one RUN step.
@@ -116,6 +142,7 @@ impl Work<'_> {
     /// Runs the command over the first kind of lower that this machine can do.
     fn run(
         &self,
+        kinds: &[LowerKind],
         spec: &RunSpec,
         mount_points: &MountPoints,
         on_line: &dyn Fn(process::Stream, &[u8]),
@@ -123,8 +150,8 @@ impl Work<'_> {
     ) -> Result<Exit, RunError> {
         self.renew(SCRATCH)?;
         let mut refusals = Vec::new();
-        for kind in self.kinds()? {
-            let sandbox = self.sandbox(kind, spec, mount_points)?;
+        for kind in kinds {
+            let sandbox = self.sandbox(*kind, spec, mount_points)?;
             match sandbox.run(on_line, interrupted) {
                 Err(SandboxError::SetUp {
                     stage: Stage::Root,
@@ -134,17 +161,6 @@ impl Work<'_> {
             }
         }
         Err(RunError::NoOverlay { refusals })
-    }
-
-    fn kinds(&self) -> Result<Vec<LowerKind>, RunError> {
-        if !userns::is_inside() {
-            return Ok(vec![LowerKind::Composefs, LowerKind::Checkout]);
-        }
-        let probed = probe_user_data_layers(&self.renew(PROBE)?);
-        Ok(match probed {
-            Ok(()) => vec![LowerKind::Stubs, LowerKind::Checkout],
-            Err(_) => vec![LowerKind::Checkout],
-        })
     }
 
     fn sandbox(

@@ -40,7 +40,10 @@ impl MountPoints {
             }
         }
         for file in files {
-            points.add_file(file.as_os_str().as_bytes())?;
+            // What is below the sandbox's own file systems needs nothing in the tree.
+            if !DIRECTORIES.iter().any(|directory| file.starts_with(directory)) {
+                points.add_file(file.as_os_str().as_bytes())?;
+            }
         }
         Ok(points)
     }
@@ -233,7 +236,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_added_and_parents_keep_their_metadata() {
         let base = tree(&["etc/", "etc/hosts"]);
-        let files = ["/etc/resolv.conf", "/etc/hosts", "/run/a/b"].map(Path::new);
+        let files = ["/etc/resolv.conf", "/etc/hosts", "/run/a/b", "/dev/pipes/x"].map(Path::new);
         let points = MountPoints::new(&base, files).unwrap();
         let paths: Vec<_> = points
             .added

@@ -68,7 +68,7 @@ pub struct Sandbox {
     pub network: Network,
     /// The capabilities it may have, as a bit mask; an ordinary user gets them only from set-uid programs.
     pub capabilities: u64,
-    /// Files to show inside; each path must exist as a file.
+    /// Files to show inside. Each path must exist as a file, unless it is below `/dev`.
     pub files: Vec<InjectedFile>,
 }
 

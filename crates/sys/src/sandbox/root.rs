@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::{InjectedFile, Lower, Root};
-use crate::file::{open_directory, open_in_root};
+use crate::file::{open_beneath, open_directory, open_in_root};
 use crate::mount::{
     Attributes, Composefs, DetachedMount, Feature, Layer, Overlay, erofs, set_attributes, tmpfs,
 };
@@ -53,6 +53,7 @@ impl Staging {
         for (number, file) in files.iter().enumerate() {
             let name = format!("file{number}");
             self.write(&name, file)?;
+            ensure_device_file(root, &file.path)?;
             let mount = DetachedMount::clone_of(&self.directory, &name, false)?;
             attach_in_root(root, &file.path, mount)?;
         }
@@ -67,6 +68,27 @@ impl Staging {
         std::io::Write::write_all(&mut File::from(file), &injected.bytes)
             .map_err(|error| OsError::from_io("write", injected.path.display(), &error))
     }
+}
+
+/// `/dev` is the sandbox's own: a file below it is made there, with its directories, so that it can be mounted on.
+fn ensure_device_file(root: &OwnedFd, path: &Path) -> Result<()> {
+    let Ok(below) = path.strip_prefix("/dev") else {
+        return Ok(());
+    };
+    let failed = |errno| OsError::new("create", path.display(), errno);
+    let mut directory = open_in_root(root, "dev", OFlags::PATH, Mode::empty())?;
+    for name in below.parent().into_iter().flatten() {
+        match rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        directory = open_beneath(&directory, name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+    }
+    let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let name = below.file_name().unwrap_or_default();
+    rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644))
+        .map(drop)
+        .map_err(failed)
 }
 
 /// Attaches a mount at a path inside `root`, which must exist; links lead nowhere outside.
