@@ -63,57 +63,15 @@ pub(crate) enum ProgressMode {
 /// The verbs: podman's for images, bootc's for machines, bootc-image-builder's for disks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Build(BuildArgs),
     Import(ImportArgs),
     Images(ImagesArgs),
     Inspect(InspectArgs),
     Tag(TagArgs),
-    Rmi(RmiArgs),
-    Prune(PruneArgs),
-    Save(SaveArgs),
-    Load(LoadArgs),
     Disk(DiskArgs),
     Vm(crate::vm::VmArgs),
     Status(StatusArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
-}
-
-/// Build an image from a Containerfile
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Works as root and as an ordinary user with subordinate ids (/etc/subuid, /etc/subgid).
-Prints the ID of the image.
-
-Examples:
-  osmith build -t localhost/webserver examples/webserver
-  osmith build -t localhost/os:2 -f Containerfile.prod --build-arg CHANNEL=stable .
-  osmith build --target base --no-cache .")]
-pub(crate) struct BuildArgs {
-    /// Name the image; repeatable
-    #[arg(short, long, value_name = "NAME[:TAG]")]
-    pub(crate) tag: Vec<String>,
-    /// The Containerfile [default: CONTEXT/Containerfile, else CONTEXT/Dockerfile; - for standard input]
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-    /// Set a build argument; without a value it is taken from the environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    pub(crate) build_arg: Vec<String>,
-    /// Stop at this stage
-    #[arg(long, value_name = "STAGE")]
-    pub(crate) target: Option<String>,
-    /// Make one layer of all new layers; the base image's layers stay
-    #[arg(long)]
-    pub(crate) squash: bool,
-    /// Run every step, also those whose result is known
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Creation time of image, history and new files, in seconds since 1970 [default: now; files keep theirs]
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) timestamp: Option<i64>,
-    /// The directory that COPY and ADD read from
-    #[arg(default_value = ".")]
-    pub(crate) context: PathBuf,
 }
 
 /// Make an image of one layer from a root file system archive
@@ -185,85 +143,6 @@ pub(crate) struct TagArgs {
     /// Its new names
     #[arg(required = true, value_name = "NAME[:TAG]")]
     pub(crate) names: Vec<String>,
-}
-
-/// Take names away from images; what no name reaches any more is deleted
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  osmith rmi localhost/webserver:old")]
-pub(crate) struct RmiArgs {
-    /// Names or IDs; an ID takes all names
-    #[arg(required = true, value_name = "IMAGE")]
-    pub(crate) images: Vec<String>,
-}
-
-/// Delete what no image needs: objects, layers, blobs, and with --cache the build cache
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  osmith prune
-  osmith prune --cache")]
-pub(crate) struct PruneArgs {
-    /// The build cache too
-    #[arg(long)]
-    pub(crate) cache: bool,
-}
-
-/// Write an image to an OCI directory or archive
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  osmith save --format oci-archive -o webserver.tar localhost/webserver
-  osmith save --format oci-dir -o webserver-oci localhost/webserver
-  skopeo inspect oci-archive:webserver.tar")]
-pub(crate) struct SaveArgs {
-    /// The form
-    #[arg(long, value_enum, default_value_t = SaveFormat::OciArchive)]
-    pub(crate) format: SaveFormat,
-    /// Where to; must not exist
-    #[arg(short, long, value_name = "PATH")]
-    pub(crate) output: PathBuf,
-    /// How layers made here are compressed; layers that came compressed stay as they are
-    #[arg(long, value_enum, default_value_t = LayerCompression::Zstd)]
-    pub(crate) compression: LayerCompression,
-    /// The image
-    #[arg(value_name = "NAME")]
-    pub(crate) image: String,
-}
-
-/// The form of a saved image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SaveFormat {
-    /// A directory: index.json, oci-layout, blobs/
-    OciDir,
-    /// The same in a tar file
-    OciArchive,
-}
-
-/// How layers are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LayerCompression {
-    /// zstd
-    Zstd,
-    /// gzip, for old registries and tools
-    Gzip,
-    /// Not at all
-    None,
-}
-
-/// Read an image from an OCI directory or archive
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  osmith load webserver.tar
-  osmith load webserver-oci localhost/webserver:2")]
-pub(crate) struct LoadArgs {
-    /// The directory or archive
-    pub(crate) path: PathBuf,
-    /// The image's name here [default: the name it was saved with]
-    #[arg(value_name = "NAME[:TAG]")]
-    pub(crate) name: Option<String>,
 }
 
 /// Make disk images of an image
@@ -340,9 +219,9 @@ Examples:
   osmith status
   osmith status --format json | jq -r .status.booted.image.imageDigest")]
 pub(crate) struct StatusArgs {
-    /// The output's form [default: humanreadable on a terminal, yaml else]
-    #[arg(long, value_enum)]
-    pub(crate) format: Option<StatusFormat>,
+    /// The output's form
+    #[arg(long, value_enum, default_value_t = StatusFormat::Humanreadable)]
+    pub(crate) format: StatusFormat,
     /// Print JSON, as --format json
     #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
@@ -356,9 +235,7 @@ pub(crate) struct StatusArgs {
 pub(crate) enum StatusFormat {
     /// For a person
     Humanreadable,
-    /// YAML
-    Yaml,
-    /// JSON
+    /// For a program: one line, in bootc's schema
     Json,
 }
 

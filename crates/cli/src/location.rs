@@ -5,13 +5,18 @@ use std::path::PathBuf;
 
 use osmith_report::Class;
 
+use crate::args::Global;
 use crate::failure::CommandFailure;
 
-/// `/var/lib/osmith` for root, `$XDG_DATA_HOME/osmith` (by default `~/.local/share/osmith`) for anybody else.
-///
-/// In a user namespace that maps the user to root, the invoking user counts.
-pub(crate) fn default_store(is_root: bool) -> Result<PathBuf, CommandFailure> {
-    if is_root {
+/// The directory of the store: what was asked for, else `/var/lib/osmith` for root and `$XDG_DATA_HOME/osmith` (by
+/// default `~/.local/share/osmith`) for anybody else.
+pub(crate) fn store(global: &Global) -> Result<PathBuf, CommandFailure> {
+    if let Some(chosen) = &global.store {
+        return std::path::absolute(chosen).map_err(|error| {
+            CommandFailure::new(Class::Usage, "cannot tell where the store is").because(error)
+        });
+    }
+    if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/osmith"));
     }
     let absolute = |name: &str| {

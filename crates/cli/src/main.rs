@@ -13,13 +13,18 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use osmith_image::store::{Access, Store};
+use osmith_report::Failure;
 
 use args::{Cli, Command};
-use commands::reference_pages;
+use commands::{disk, images, import, machine, reference_pages};
 use failure::CommandResult;
 use progress::Console;
 
 fn main() -> ExitCode {
+    if let Some(status) = osmith_sys::sandbox::run_if_child() {
+        return status;
+    }
     let cli = Cli::parse();
     let interrupt = match interrupt::listen() {
         Ok(interrupt) => interrupt,
@@ -43,10 +48,18 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, console: &Console) -> CommandResult {
+    let store = |access| -> Result<Store, Box<dyn Failure>> {
+        Ok(Store::open(&location::store(&cli.global)?, access)?)
+    };
     match &cli.command {
+        Command::Import(args) => import::import(args, &store(Access::ReadWrite)?, console),
+        Command::Images(args) => images::images(args, &store(Access::ReadOnly)?),
+        Command::Inspect(args) => images::inspect(args, &store(Access::ReadOnly)?),
+        Command::Tag(args) => images::tag(args, &store(Access::ReadWrite)?),
+        Command::Disk(args) => disk::disk(args, &store(Access::ReadOnly)?, console),
+        Command::Status(args) => machine::status(args, console),
         Command::Completions(args) => reference_pages::completions(args),
         Command::Man(args) => reference_pages::man(args),
         Command::Vm(args) => vm::run(args, console),
-        _ => Ok(()),
     }
 }

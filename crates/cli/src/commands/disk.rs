@@ -1,0 +1,56 @@
+//! `osmith disk`: an image becomes a disk.
+
+use osmith_disk::{Compression, Destination, ImageType, Spec, execute, plan};
+use osmith_image::store::Store;
+use osmith_report::Observer;
+
+use super::images::{parse_name, print};
+use crate::args::{DiskArgs, DiskCompression, DiskType};
+use crate::failure::CommandResult;
+
+pub(crate) fn disk(args: &DiskArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
+    let image = parse_name(&args.image)?;
+    let plan = plan(store, &spec(args, image))?;
+    if args.dry_run {
+        return print(&plan.to_string());
+    }
+    let destination = Destination {
+        directory: &args.output,
+        overwrite: args.force,
+        processors: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    for written in execute(&plan, store, &destination, observer)? {
+        print(&format!("{}\n", written.path.display()))?;
+    }
+    Ok(())
+}
+
+fn spec(args: &DiskArgs, image: osmith_image::Reference) -> Spec {
+    let mut types: Vec<ImageType> = args.types.iter().map(|wanted| image_type(*wanted)).collect();
+    types.sort_unstable();
+    types.dedup();
+    Spec {
+        follows: image.qualified(),
+        image,
+        types,
+        size_bytes: args.size,
+        seed: args.seed,
+        compression: compression(args.compression),
+        kernel_arguments: args.karg.clone(),
+    }
+}
+
+fn image_type(wanted: DiskType) -> ImageType {
+    match wanted {
+        DiskType::Raw => ImageType::Raw,
+        DiskType::Qcow2 => ImageType::Qcow2,
+    }
+}
+
+fn compression(wanted: DiskCompression) -> Compression {
+    match wanted {
+        DiskCompression::Zstd => Compression::Zstd,
+        DiskCompression::Zlib => Compression::Zlib,
+        DiskCompression::None => Compression::None,
+    }
+}

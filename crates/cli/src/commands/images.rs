@@ -1,0 +1,188 @@
+//! Commands about the images of the store: list, inspect, tag.
+
+use std::io::Write as _;
+
+use osmith_image::store::{Listed, Store};
+use osmith_image::{Reference, ReferenceError};
+use osmith_report::Class;
+use serde_json::{Value, json};
+
+use crate::args::{ImagesArgs, InspectArgs, ListFormat, TagArgs};
+use crate::failure::{CommandFailure, CommandResult};
+use crate::size;
+
+/// How much of an image ID a listing shows.
+const SHORT_ID_DIGITS: usize = 12;
+
+pub(crate) fn images(args: &ImagesArgs, store: &Store) -> CommandResult {
+    let listed = store.images()?;
+    let text = match (args.format, args.quiet) {
+        (ListFormat::Json, _) => json_text(&Value::Array(listed.iter().map(listing).collect()))?,
+        (ListFormat::Table, true) => listed
+            .iter()
+            .map(|entry| format!("{}\n", short_id(entry)))
+            .collect(),
+        (ListFormat::Table, false) => table(&rows(&listed)),
+    };
+    print(&text)
+}
+
+pub(crate) fn inspect(args: &InspectArgs, store: &Store) -> CommandResult {
+    let listed = store.images()?;
+    let mut found = Vec::new();
+    for name in &args.images {
+        let image = store.image(&parse_name(name)?)?;
+        let names = listed
+            .iter()
+            .find(|entry| entry.image.manifest_digest == image.manifest_digest);
+        let names = names.map(|entry| entry.names.clone()).unwrap_or_default();
+        found.push(inspection(&Listed { image, names }));
+    }
+    print(&json_text(&Value::Array(found))?)
+}
+
+pub(crate) fn tag(args: &TagArgs, store: &Store) -> CommandResult {
+    let image = store.image(&parse_name(&args.image)?)?;
+    let names = args
+        .names
+        .iter()
+        .map(|name| parse_name(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    for name in names {
+        store.tag(&image, &name)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn parse_name(text: &str) -> Result<Reference, ReferenceError> {
+    text.parse()
+}
+
+/// Writes a command's result to standard output.
+pub(crate) fn print(text: &str) -> CommandResult {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        // The reader, such as `head`, has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(
+            CommandFailure::new(Class::Environment, "cannot write to standard output")
+                .because(error)
+                .into(),
+        ),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn json_text(value: &Value) -> Result<String, CommandFailure> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|error| CommandFailure::new(Class::Internal, "cannot write JSON").because(error))
+}
+
+fn short_id(entry: &Listed) -> String {
+    entry.image.id().hex().chars().take(SHORT_ID_DIGITS).collect()
+}
+
+fn size_bytes(entry: &Listed) -> u64 {
+    entry
+        .image
+        .manifest
+        .layers
+        .iter()
+        .map(|layer| layer.size_bytes)
+        .sum()
+}
+
+/// A row a name, podman's columns.
+fn rows(listed: &[Listed]) -> Vec<[String; 5]> {
+    let mut rows = vec![["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"].map(str::to_owned)];
+    for entry in listed {
+        let created = entry.image.config.created.as_deref().unwrap_or("-");
+        let created = created.get(..16).unwrap_or(created).replace('T', " ");
+        let row = |repository, tag| {
+            [
+                repository,
+                tag,
+                short_id(entry),
+                created.clone(),
+                size::render(size_bytes(entry)),
+            ]
+        };
+        for name in &entry.names {
+            rows.push(row(name.name(), name.tag_or_latest().to_owned()));
+        }
+        if entry.names.is_empty() {
+            rows.push(row("<none>".to_owned(), "<none>".to_owned()));
+        }
+    }
+    rows
+}
+
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or_default()
+    });
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+fn listing(entry: &Listed) -> Value {
+    json!({
+        "Id": entry.image.id().hex(),
+        "Digest": entry.image.manifest_digest.to_string(),
+        "Names": names(entry),
+        "Created": entry.image.config.created,
+        "Size": size_bytes(entry),
+        "Labels": labels(entry),
+    })
+}
+
+/// What podman's `image inspect` prints, for the fields that mean something here.
+fn inspection(entry: &Listed) -> Value {
+    let config = &entry.image.config;
+    json!({
+        "Id": entry.image.id().hex(),
+        "Digest": entry.image.manifest_digest.to_string(),
+        "RepoTags": names(entry),
+        "Created": config.created,
+        "Author": config.author,
+        "Architecture": config.architecture,
+        "Os": config.os,
+        "Size": size_bytes(entry),
+        "Labels": labels(entry),
+        "Annotations": entry.image.manifest.annotations,
+        "Config": config.config,
+        "RootFS": { "Type": config.rootfs.kind, "Layers": config.rootfs.diff_ids },
+        "History": config.history,
+        "ManifestType": entry.image.manifest.media_type,
+    })
+}
+
+fn names(entry: &Listed) -> Vec<String> {
+    entry.names.iter().map(ToString::to_string).collect()
+}
+
+fn labels(entry: &Listed) -> Value {
+    json!(entry.image.config.config.labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["A", "B"], ["long", "x"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "A     B\nlong  x\n");
+    }
+}

@@ -1,0 +1,34 @@
+//! Commands on a machine: what it runs.
+
+use std::path::Path;
+
+use osmith_machine::status::{render, status as machine_status};
+use osmith_report::{Class, Event, Observer, Severity};
+
+use super::images::print;
+use crate::args::{StatusArgs, StatusFormat};
+use crate::failure::{CommandFailure, CommandResult};
+
+pub(crate) fn status(args: &StatusArgs, observer: &dyn Observer) -> CommandResult {
+    let mut found = machine_status(Path::new("/"))?;
+    if args.booted {
+        found.host.status.staged = None;
+        found.host.status.rollback = None;
+        found.host.status.other_deployments.clear();
+    }
+    for text in found.notes {
+        observer.observe(Event::Message {
+            severity: Severity::Note,
+            text,
+        });
+    }
+    match args.format {
+        StatusFormat::Humanreadable if !args.json => print(&render(&found.host)),
+        _ => {
+            let json = found.host.to_json().map_err(|error| {
+                CommandFailure::new(Class::Internal, "cannot write the status as JSON").because(error)
+            })?;
+            print(&format!("{json}\n"))
+        }
+    }
+}
