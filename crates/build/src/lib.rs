@@ -1,4 +1,32 @@
 //! A Containerfile becomes an image: parser, stages, cache, RUN sandbox, commit.
+//!
+//! ```text
+//! Containerfile ─ containerfile ─ plan ─ execute ─ commit ─▶ image in the store
+//!                                  ▲        ├ copy   (trees: context, stages, images)
+//!                       base images┘        ├ run    (the sandbox)
+//!                                           └ key    (what the cache knows)
+//! ```
+//!
+//! A tree is edited as a record of paths and objects; files of the build context are read once and never copied again.
 
+mod build;
+mod command;
+mod commit;
 pub mod containerfile;
+mod context;
+mod copy;
+mod draft;
+mod error;
+mod execute;
+mod key;
+pub mod plan;
 pub mod run;
+mod stage;
+mod users;
+
+pub use build::{BuiltImage, ContainerfileText, NameService, Request, build};
+pub use context::ContextError;
+pub use copy::{ArchiveError, BadMode, SelectError};
+pub use draft::PathError;
+pub use error::{BuildError, Findings, StepError};
+pub use users::UserError;

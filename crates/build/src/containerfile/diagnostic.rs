@@ -62,7 +62,7 @@ impl Diagnostic {
 }
 
 /// The name in `known` that `word` was most likely meant to be: at most a third of its letters differ.
-pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word: Vec<char> = word.chars().flat_map(char::to_lowercase).take(32).collect();
     known
         .into_iter()

@@ -26,3 +26,6 @@ pub use instruction::{
 };
 pub use parse::{Containerfile, Parsed, parse};
 pub use source::{Position, Source, Span};
+
+pub(crate) use diagnostic::nearest;
+pub(crate) use expand::{Lookup, Quoting, expand};

@@ -1,0 +1,63 @@
+//! A planned RUN becomes a command for the sandbox.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::Request;
+use crate::error::StepError;
+use crate::plan::Run;
+use crate::run::{InjectedFile, Network, RunSpec, User};
+use crate::users::Accounts;
+
+/// The same for every build, so that it does not leak into results.
+const HOST_NAME: &str = "build";
+/// On a file system of its own, so it is in no layer.
+const SCRIPT_DIRECTORY: &str = "/dev/pipes";
+
+/// The command, its environment, and the files it sees beside the image's.
+pub(crate) fn run_spec(run: &Run, accounts: &Accounts, request: &Request) -> Result<RunSpec, StepError> {
+    let user = accounts.user(&run.user)?;
+    let mut files = Vec::new();
+    let mut file = |path: &str, mode: u32, bytes: &[u8]| {
+        files.push(InjectedFile {
+            path: PathBuf::from(path),
+            mode,
+            bytes: bytes.to_vec(),
+        });
+    };
+    if run.network {
+        file("/etc/resolv.conf", 0o644, &request.name_service.resolv_conf);
+    }
+    file("/etc/hosts", 0o644, &request.name_service.hosts);
+    let argv = match &run.script {
+        Some((name, text)) => {
+            let path = format!("{SCRIPT_DIRECTORY}/{name}");
+            file(&path, 0o755, text.as_bytes());
+            vec![OsString::from(path)]
+        }
+        None => run.argv.iter().map(OsString::from).collect(),
+    };
+    let mut env = run.env.clone();
+    env.extend(run.passing_env.iter().cloned());
+    for (name, value) in [("HOME", user.home.as_str()), ("HOSTNAME", HOST_NAME)] {
+        if !env.iter().any(|(known, _)| known == name) {
+            env.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    Ok(RunSpec {
+        argv,
+        env: env
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        cwd: PathBuf::from(&run.workdir),
+        user: User {
+            uid: user.owner.uid,
+            gid: user.owner.gid,
+            groups: user.groups,
+        },
+        hostname: HOST_NAME.to_owned(),
+        network: if run.network { Network::Host } else { Network::None },
+        files,
+    })
+}

@@ -1,0 +1,141 @@
+//! The last step: configuration, history and layers become an image.
+
+use std::collections::BTreeMap;
+
+use osmith_image::layer::{LayerId, squash};
+use osmith_image::store::{Image, ImageParts, LayerSource, Store};
+use osmith_image::{History, ImageConfig, rfc3339};
+use osmith_report::Observer;
+
+use crate::Request;
+use crate::error::BuildError;
+use crate::execute::Built;
+use crate::key::{Key, KeyHasher, chain};
+
+const CREATED: &str = "org.opencontainers.image.created";
+const BASE_NAME: &str = "org.opencontainers.image.base.name";
+const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+
+/// Makes the image of a stage that is built.
+pub(crate) fn commit(
+    store: &Store,
+    request: &Request,
+    config: &ImageConfig,
+    mut built: Built,
+    observer: &dyn Observer,
+) -> Result<Image, BuildError> {
+    if request.squash {
+        squash_new_layers(store, request, &mut built)?;
+    }
+    let key = image_key(config, &built);
+    let created = created(store, request, &key)?;
+    let text = rfc3339(created);
+    let mut config = config.clone();
+    config.created = Some(text.clone());
+    config.history.extend(history(&built, &text));
+    let parts = ImageParts {
+        config,
+        layers: built.sources.clone(),
+        annotations: annotations(&built, &text),
+    };
+    let image = store.commit_image(parts, &request.tags, observer)?;
+    store.cache_put(&key, &created.to_le_bytes(), &[])?;
+    Ok(image)
+}
+
+/// When the image was made: the first time, if it was made before.
+fn created(store: &Store, request: &Request, key: &Key) -> Result<i64, BuildError> {
+    if let Some(timestamp) = request.timestamp {
+        return Ok(timestamp);
+    }
+    let before = match request.no_cache {
+        true => None,
+        false => store.cache_get(key)?,
+    };
+    let before = before
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(i64::from_le_bytes);
+    Ok(before.unwrap_or(request.created))
+}
+
+fn image_key(config: &ImageConfig, built: &Built) -> Key {
+    let past = built
+        .past
+        .iter()
+        .map(|past| format!("{} {}", past.has_layer, past.text));
+    KeyHasher::new("osmith build 1: image")
+        .bytes(config.to_bytes())
+        .bytes(chain(&built.layers))
+        .list(past)
+        .option(
+            built
+                .base
+                .as_ref()
+                .map(|(name, image)| format!("{name} {}", image.manifest_digest)),
+        )
+        .finish()
+}
+
+fn history(built: &Built, created: &str) -> Vec<History> {
+    let base = built.base.as_ref().map_or("scratch", |(name, _)| name);
+    let entry = |(index, past): (usize, &crate::execute::Past)| History {
+        created: Some(created.to_owned()),
+        created_by: Some(past.text.clone()),
+        comment: (index == 0).then(|| format!("FROM {base}")),
+        empty_layer: !past.has_layer,
+        ..History::default()
+    };
+    built.past.iter().enumerate().map(entry).collect()
+}
+
+/// The base image's annotations and what is said of every image.
+fn annotations(built: &Built, created: &str) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::new();
+    if let Some((name, image)) = &built.base {
+        annotations = image.manifest.annotations.clone();
+        annotations.insert(BASE_NAME.to_owned(), name.clone());
+        annotations.insert(BASE_DIGEST.to_owned(), image.manifest_digest.to_string());
+    }
+    annotations.insert(CREATED.to_owned(), created.to_owned());
+    annotations
+}
+
+/// All layers that are not the base image's become one; the steps stay in the history.
+fn squash_new_layers(store: &Store, request: &Request, built: &mut Built) -> Result<(), BuildError> {
+    let (base, new) = built.layers.split_at(built.base_layers.min(built.layers.len()));
+    if new.len() < 2 {
+        return Ok(());
+    }
+    let key = KeyHasher::new("osmith build 1: squash")
+        .bytes(chain(base))
+        .bytes(chain(new))
+        .finish();
+    let known = match request.no_cache {
+        true => None,
+        false => store.cache_get(&key)?.and_then(|bytes| Key::try_from(bytes).ok()),
+    };
+    let layer = match known {
+        Some(known) => LayerId::new(known),
+        None => squashed(store, base, new)?,
+    };
+    store.cache_put(&key, layer.as_bytes(), &[layer])?;
+    built.layers.truncate(built.base_layers);
+    built.layers.push(layer);
+    built.sources.truncate(built.base_layers);
+    built.sources.push(LayerSource::Own(layer));
+    let last = built.past.iter().rposition(|past| past.has_layer);
+    for (index, past) in built.past.iter_mut().enumerate() {
+        past.has_layer = Some(index) == last;
+    }
+    Ok(())
+}
+
+fn squashed(store: &Store, base: &[LayerId], new: &[LayerId]) -> Result<LayerId, BuildError> {
+    let tree = store.merge(base)?;
+    let layers = new
+        .iter()
+        .map(|id| store.layer(id))
+        .collect::<Result<Vec<_>, _>>()?;
+    let layer = squash(&tree, &layers).map_err(BuildError::Squash)?;
+    Ok(store.put_layer(&layer)?)
+}

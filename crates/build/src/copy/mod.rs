@@ -1,0 +1,228 @@
+//! COPY and ADD as edits of a tree: no file is copied, no directory mounted.
+//!
+//! Sources come from the build context, an earlier stage or an image, all as trees; [`transfer`] puts them into the
+//! tree of a stage by the rules of `podman build`.
+
+mod archive;
+mod mode;
+mod select;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use osmith_formats::tree::{Content, InodeId, Metadata, Name, Node, Timestamp, Tree};
+
+pub use archive::ArchiveError;
+pub(crate) use archive::unpack;
+pub use mode::BadMode;
+pub(crate) use mode::ModeChange;
+pub use select::SelectError;
+pub(crate) use select::{Listing, join, matching, tree_selection};
+
+use crate::draft::{Draft, Names, Owner, PathError, resolve, shown};
+
+/// What the sources of one COPY or ADD are.
+#[derive(Debug)]
+pub(crate) struct Selection<'t> {
+    pub(crate) tree: Cow<'t, Tree<Content>>,
+    pub(crate) items: Vec<Item>,
+    /// Whether there were several sources or a pattern matched several files.
+    pub(crate) is_several: bool,
+}
+
+impl<'t> Selection<'t> {
+    /// Nothing.
+    pub(crate) fn empty() -> Self {
+        Selection {
+            tree: Cow::Owned(Tree::new(Metadata::default())),
+            items: Vec::new(),
+            is_several: false,
+        }
+    }
+
+    /// The same selection with a tree of its own.
+    pub(crate) fn into_owned(self) -> Selection<'static> {
+        Selection {
+            tree: Cow::Owned(self.tree.into_owned()),
+            items: self.items,
+            is_several: self.is_several,
+        }
+    }
+}
+
+/// One thing to copy.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    /// The name it has in a directory.
+    pub(crate) name: Name,
+    /// Where it is in the tree of the selection.
+    pub(crate) inode: InodeId,
+}
+
+/// How things are put into the tree.
+#[derive(Debug)]
+pub(crate) struct Placement<'p> {
+    /// Absolute, with a final `/` for a directory.
+    pub(crate) destination: &'p str,
+    /// The working directory.
+    pub(crate) workdir: &'p str,
+    /// `--chown`.
+    pub(crate) chown: Option<Owner>,
+    /// `--chmod`.
+    pub(crate) chmod: Option<ModeChange>,
+    /// The modification time of directories that are made.
+    pub(crate) now: Timestamp,
+}
+
+/// How many files and bytes were put into the tree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Copied {
+    pub(crate) files: u64,
+    pub(crate) size_bytes: u64,
+}
+
+/// Puts the selection into the tree.
+pub(crate) fn transfer(
+    draft: &mut Draft,
+    selection: &Selection<'_>,
+    placement: &Placement<'_>,
+) -> Result<Copied, PathError> {
+    let mut copy = Copy {
+        draft,
+        tree: &selection.tree,
+        placement,
+        linked: HashMap::new(),
+        copied: Copied::default(),
+    };
+    let into_directory = selection.is_several || copy.is_directory(placement)?;
+    for item in &selection.items {
+        let is_tree = selection.tree.inode(item.inode).entries().is_some();
+        if is_tree {
+            copy.contents(item)?;
+        } else if into_directory {
+            let (above, directory) = copy.directory(placement.destination.as_bytes())?;
+            copy.place(&above, directory, &item.name, item.inode);
+        } else {
+            copy.file(item)?;
+        }
+    }
+    Ok(copy.copied)
+}
+
+struct Copy<'a> {
+    draft: &'a mut Draft,
+    tree: &'a Tree<Content>,
+    placement: &'a Placement<'a>,
+    /// New inodes of sources that have several names.
+    linked: HashMap<InodeId, InodeId>,
+    copied: Copied,
+}
+
+impl Copy<'_> {
+    /// Whether the destination is a directory, for a single file.
+    fn is_directory(&self, placement: &Placement<'_>) -> Result<bool, PathError> {
+        let destination = placement.destination;
+        if destination.ends_with('/') || destination == placement.workdir {
+            return Ok(true);
+        }
+        let resolved = resolve(self.draft.tree(), destination.as_bytes())?;
+        Ok(resolved.exists() && self.draft.tree().inode(resolved.inode).entries().is_some())
+    }
+
+    fn directory(&mut self, path: &[u8]) -> Result<(Names, InodeId), PathError> {
+        let owner = self.placement.chown.unwrap_or_default();
+        self.draft.ensure_directory(path, owner, self.placement.now)
+    }
+
+    /// A directory's contents go into the destination.
+    fn contents(&mut self, item: &Item) -> Result<(), PathError> {
+        let (above, directory) = self.directory(self.placement.destination.as_bytes())?;
+        self.merge(above, directory, item)
+    }
+
+    /// A file takes the destination's name; a link there is followed.
+    fn file(&mut self, item: &Item) -> Result<(), PathError> {
+        let resolved = resolve(self.draft.tree(), self.placement.destination.as_bytes())?;
+        let Some((name, parent)) = resolved.names.split_last() else {
+            return Err(PathError::NotADirectory("/".to_owned()));
+        };
+        let (above, directory) = self.directory(&parent.join(&b'/'))?;
+        self.place(&above, directory, name, item.inode);
+        Ok(())
+    }
+
+    /// Puts what is in a source directory into a directory of the tree, and what is in those below.
+    fn merge(&mut self, above: Names, directory: InodeId, item: &Item) -> Result<(), PathError> {
+        let mut pending = vec![(above, directory, item.inode)];
+        while let Some((above, directory, source)) = pending.pop() {
+            if self.draft.tree().inode(directory).entries().is_none() {
+                return Err(PathError::NotADirectory(shown(&above)));
+            }
+            let tree = self.tree;
+            for (name, child) in tree.inode(source).entries().into_iter().flatten() {
+                let placed = self.place(&above, directory, name, *child);
+                if tree.inode(*child).entries().is_some() {
+                    let mut path = above.clone();
+                    path.push(name.clone());
+                    pending.push((path, placed, *child));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, above: &[Name], directory: InodeId, name: &[u8], source: InodeId) -> InodeId {
+        if let Some(known) = self.linked.get(&source).copied() {
+            self.draft.link(above, directory, name, known);
+            return known;
+        }
+        let inode = self.tree.inode(source);
+        let node = match &inode.node {
+            Node::Directory(_) => Node::Directory(Default::default()),
+            other => other.clone(),
+        };
+        let metadata = self.metadata(&inode.metadata, &inode.node);
+        if let Node::Regular(content) = &inode.node {
+            self.copied.files += 1;
+            self.copied.size_bytes += content.size_bytes();
+        }
+        let is_directory = matches!(node, Node::Directory(_));
+        let placed = self.draft.place(above, directory, name, metadata, node);
+        if !is_directory {
+            self.linked.insert(source, placed);
+        }
+        placed
+    }
+
+    fn metadata(&self, source: &Metadata, node: &Node<Content>) -> Metadata {
+        let owner = self.placement.chown.unwrap_or(Owner {
+            uid: source.uid,
+            gid: source.gid,
+        });
+        let mode = match (&self.placement.chmod, node) {
+            (Some(_), Node::Symlink(_)) | (None, _) => source.mode,
+            (Some(change), node) => change.apply(source.mode, matches!(node, Node::Directory(_))),
+        };
+        Metadata {
+            mode,
+            uid: owner.uid,
+            gid: owner.gid,
+            mtime: Timestamp {
+                nanoseconds: 0,
+                ..source.mtime
+            },
+            xattrs: source
+                .xattrs
+                .iter()
+                .filter(|(name, _)| is_kept_attribute(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        }
+    }
+}
+
+/// Attributes that belong to the file, not to the file system it was on.
+pub(crate) fn is_kept_attribute(name: &[u8]) -> bool {
+    matches!(name, b"security.capability" | b"security.ima")
+        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+}

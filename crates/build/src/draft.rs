@@ -1,0 +1,285 @@
+//! The tree of a stage while it is made, and what has changed in it since its last layer.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Name, Node, Timestamp, Tree};
+use osmith_image::layer::{Entry, Layer, LayerBuilder, LayerError, LayerNode, LayerPath};
+
+/// As many links as Linux follows.
+const MAX_LINKS: usize = 40;
+
+/// A path below the root: its names.
+pub(crate) type Names = Vec<Name>;
+
+/// A tree and the changes that are in no layer yet.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    tree: Tree<Content>,
+    /// Paths that are new or whose metadata changed.
+    touched: BTreeSet<Vec<u8>>,
+    /// Paths where something stood that a new directory must not show again.
+    replaced: BTreeSet<Vec<u8>>,
+}
+
+/// Owner and group by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Owner {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// Why a path of the tree cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// Something is to be below what is no directory.
+    #[error("'{0}' in the image is no directory")]
+    NotADirectory(String),
+    /// Links lead in a circle.
+    #[error("'{0}' in the image leads through too many symbolic links")]
+    Loop(String),
+}
+
+/// Where a path leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    /// The path without links. The names from `existing` on do not exist.
+    pub(crate) names: Names,
+    /// How many of the names exist.
+    pub(crate) existing: usize,
+    /// The last one that exists.
+    pub(crate) inode: InodeId,
+}
+
+impl Resolved {
+    pub(crate) fn exists(&self) -> bool {
+        self.existing == self.names.len()
+    }
+}
+
+/// A path as people write it.
+pub(crate) fn shown(names: &[Name]) -> String {
+    format!("/{}", String::from_utf8_lossy(&names.join(&b'/')))
+}
+
+/// The names of a path, without empty ones and `.`.
+pub(crate) fn names_of(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+}
+
+/// Follows a path from the root of `tree`; links, also the last one, are followed, and `..` stays inside the root.
+pub(crate) fn resolve(tree: &Tree<Content>, path: &[u8]) -> Result<Resolved, PathError> {
+    let mut pending: Vec<Name> = names_of(path).map(Name::from).collect();
+    pending.reverse();
+    let mut trail = vec![tree.root()];
+    let mut names: Names = Vec::new();
+    let mut links = 0;
+    while let Some(name) = pending.pop() {
+        let here = trail.last().copied().unwrap_or(tree.root());
+        if *name == *b".." {
+            if trail.len() == names.len() + 1 && names.pop().is_some() {
+                trail.pop();
+            } else {
+                names.pop();
+            }
+            continue;
+        }
+        let exists = trail.len() == names.len() + 1;
+        if exists && tree.inode(here).entries().is_none() {
+            return Err(PathError::NotADirectory(shown(&names)));
+        }
+        let child = if exists { tree.child(here, &name) } else { None };
+        match child.map(|id| (id, &tree.inode(id).node)) {
+            Some((_, Node::Symlink(target))) => {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(PathError::Loop(String::from_utf8_lossy(path).into_owned()));
+                }
+                if target.starts_with(b"/") {
+                    names.clear();
+                    trail.truncate(1);
+                }
+                let target: Vec<Name> = names_of(target).map(Name::from).collect();
+                pending.extend(target.into_iter().rev());
+            }
+            Some((id, _)) => {
+                trail.push(id);
+                names.push(name);
+            }
+            None => names.push(name),
+        }
+    }
+    Ok(Resolved {
+        existing: trail.len() - 1,
+        inode: trail.last().copied().unwrap_or(tree.root()),
+        names,
+    })
+}
+
+impl Draft {
+    pub(crate) fn new(tree: Tree<Content>) -> Self {
+        Draft {
+            tree,
+            touched: BTreeSet::new(),
+            replaced: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn tree(&self) -> &Tree<Content> {
+        &self.tree
+    }
+
+    /// Whether something is in no layer yet.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Makes the directories of a path that are missing: 0755, of `owner`. The path of the last one without links.
+    pub(crate) fn ensure_directory(
+        &mut self,
+        path: &[u8],
+        owner: Owner,
+        mtime: Timestamp,
+    ) -> Result<(Names, InodeId), PathError> {
+        let resolved = resolve(&self.tree, path)?;
+        let mut here = resolved.inode;
+        if self.tree.inode(here).entries().is_none() {
+            let existing = resolved.names.get(..resolved.existing).unwrap_or_default();
+            return Err(PathError::NotADirectory(shown(existing)));
+        }
+        for index in resolved.existing..resolved.names.len() {
+            let (above, rest) = resolved.names.split_at(index);
+            let Some(name) = rest.first() else { break };
+            let metadata = Metadata {
+                mode: 0o755,
+                uid: owner.uid,
+                gid: owner.gid,
+                mtime,
+                xattrs: BTreeMap::new(),
+            };
+            here = self.place(above, here, name, metadata, Node::Directory(BTreeMap::new()));
+        }
+        Ok((resolved.names, here))
+    }
+
+    /// Puts something in a directory, in the place of what is there; an existing directory stays and takes the
+    /// metadata of a new one.
+    pub(crate) fn place(
+        &mut self,
+        above: &[Name],
+        directory: InodeId,
+        name: &[u8],
+        metadata: Metadata,
+        node: Node<Content>,
+    ) -> InodeId {
+        let old = self.tree.child(directory, name);
+        let is_merged = matches!(node, Node::Directory(_))
+            && old.is_some_and(|old| self.tree.inode(old).entries().is_some());
+        let path = self.touch(above, name);
+        match old {
+            Some(old) if is_merged => {
+                self.tree.inode_mut(old).metadata = metadata;
+                old
+            }
+            _ => {
+                let new = self.tree.add(Inode { metadata, node });
+                self.replace(path, directory, name, new);
+                new
+            }
+        }
+    }
+
+    /// Gives an inode of this tree one more name.
+    pub(crate) fn link(&mut self, above: &[Name], directory: InodeId, name: &[u8], target: InodeId) {
+        let path = self.touch(above, name);
+        self.replace(path, directory, name, target);
+    }
+
+    fn touch(&mut self, above: &[Name], name: &[u8]) -> Vec<u8> {
+        let path = match above.is_empty() {
+            true => name.to_vec(),
+            false => [&above.join(&b'/')[..], b"/", name].concat(),
+        };
+        self.touched.insert(path.clone());
+        path
+    }
+
+    fn replace(&mut self, path: Vec<u8>, directory: InodeId, name: &[u8], new: InodeId) {
+        if let Some(old) = self.tree.link(directory, name, new)
+            && self.tree.inode(old).entries().is_some()
+        {
+            self.replaced.insert(path);
+        }
+    }
+
+    /// The layer of the changes, which are then no changes any more.
+    pub(crate) fn take_layer(&mut self) -> Result<Layer, LayerError> {
+        let touched = std::mem::take(&mut self.touched);
+        let replaced = std::mem::take(&mut self.replaced);
+        let mut builder = LayerBuilder::new();
+        let mut first_names: HashMap<InodeId, LayerPath> = HashMap::new();
+        for path in touched {
+            let Some(id) = self.tree.lookup(&path) else {
+                continue;
+            };
+            let inode = self.tree.inode(id);
+            let Some(node) = layer_node(&inode.node, replaced.contains(&path)) else {
+                continue;
+            };
+            let path = LayerPath::parse(&path)?;
+            match first_names.get(&id) {
+                Some(first) => builder.hard_link(path, first.clone())?,
+                None => {
+                    builder.add(path.clone(), inode.metadata.clone(), node)?;
+                    first_names.insert(id, path);
+                }
+            }
+        }
+        Ok(builder.finish())
+    }
+
+    /// Takes over the layer of a RUN that ran on this tree: with the changes before it, it becomes one layer.
+    pub(crate) fn absorb(&mut self, run: Layer) -> Result<Layer, LayerError> {
+        let before = self.take_layer()?;
+        osmith_image::layer::apply(&mut self.tree, &run)?;
+        match before.is_empty() {
+            true => Ok(run),
+            false => combined(&before, &run),
+        }
+    }
+}
+
+/// New directories, and what a command made of them, in one layer.
+fn combined(before: &Layer, run: &Layer) -> Result<Layer, LayerError> {
+    let is_gone = |path: &LayerPath| {
+        run.entries()
+            .any(|(gone, entry)| *entry == Entry::Whiteout && (gone == path || path.is_below(gone)))
+    };
+    let mut builder = LayerBuilder::new();
+    let kept = before.entries().filter(|(path, _)| !is_gone(path));
+    let from_run = run
+        .entries()
+        .filter(|(path, entry)| **entry != Entry::Whiteout || before.entry(path).is_none());
+    for (path, entry) in kept.chain(from_run) {
+        let path = path.clone();
+        match entry.clone() {
+            Entry::Whiteout => builder.whiteout(path)?,
+            Entry::Opaque => builder.opaque(path)?,
+            Entry::Node { metadata, node } => builder.add(path, metadata, node)?,
+            Entry::HardLink(target) | Entry::LowerLink(target) => builder.hard_link(path, target)?,
+        }
+    }
+    Ok(builder.finish())
+}
+
+fn layer_node(node: &Node<Content>, hides_lower: bool) -> Option<LayerNode> {
+    Some(match node {
+        Node::Directory(_) => LayerNode::Directory { opaque: hides_lower },
+        Node::Regular(content) => LayerNode::Regular(content.clone()),
+        Node::Symlink(target) => LayerNode::Symlink(target.clone()),
+        Node::CharacterDevice(device) => LayerNode::CharacterDevice(*device),
+        Node::BlockDevice(device) => LayerNode::BlockDevice(*device),
+        Node::Fifo => LayerNode::Fifo,
+        Node::Socket => return None,
+    })
+}
