@@ -4,7 +4,7 @@
 mod ext4_image;
 
 use ext4_image::{
-    MIB, check_image, child, directory, empty_tree, inode, numbered, options, regular, write_image,
+    MIB, acl, check_image, child, directory, empty_tree, inode, numbered, options, regular, write_image,
 };
 use osmith_formats::ext4::{BLOCK_BYTES, Error, File, NodeReason, minimum_size_bytes, plan};
 use osmith_formats::tree::{Device, Node, Timestamp, Tree};
@@ -282,16 +282,6 @@ fn attributes_in_inodes_and_blocks_are_clean() {
         .into(),
     );
     check_image(write_image(&tree, &options(64 * MIB)).path());
-}
-
-fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
-    let mut bytes = vec![2, 0, 0, 0];
-    for (tag, perm, id) in entries {
-        bytes.extend_from_slice(&tag.to_le_bytes());
-        bytes.extend_from_slice(&perm.to_le_bytes());
-        bytes.extend_from_slice(&id.to_le_bytes());
-    }
-    bytes
 }
 
 fn refused(path: &str, reason: NodeReason) -> Error {

@@ -87,6 +87,17 @@ pub(crate) fn numbered(count: u32, mut node: impl FnMut(u32) -> Inode<File>) -> 
     tree
 }
 
+/// An access control list, as system calls take it: tag, permissions, id.
+pub(crate) fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let mut bytes = vec![2, 0, 0, 0];
+    for (tag, perm, id) in entries {
+        bytes.extend_from_slice(&tag.to_le_bytes());
+        bytes.extend_from_slice(&perm.to_le_bytes());
+        bytes.extend_from_slice(&id.to_le_bytes());
+    }
+    bytes
+}
+
 /// What a file holds from `offset` on: a word per block that depends on source and place, and zeros in its holes.
 pub(crate) fn contents(file: &File, offset: u64, length: usize) -> Vec<u8> {
     let end = offset + length as u64;

@@ -38,6 +38,14 @@ impl Mount {
         Some(Mount { directory })
     }
 
+    /// The loop device.
+    pub(crate) fn device(&self) -> PathBuf {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let own = fields.find(|fields| Path::new(fields[1]) == self.path()).unwrap();
+        PathBuf::from(own[0])
+    }
+
     /// Where.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
