@@ -77,19 +77,41 @@ impl FromStr for Codec {
     }
 }
 
+/// Whether bytes that begin so are compressed in a way that [`decompressed`] knows.
+pub fn is_compressed(start: &[u8]) -> bool {
+    Format::of(start).is_some()
+}
+
+enum Format {
+    Gzip,
+    Zstd,
+    Xz,
+    Bzip2,
+}
+
+impl Format {
+    fn of(start: &[u8]) -> Option<Self> {
+        match start {
+            [0x1f, 0x8b, ..] => Some(Format::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Format::Zstd),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Format::Xz),
+            [b'B', b'Z', b'h', ..] => Some(Format::Bzip2),
+            _ => None,
+        }
+    }
+}
+
 /// The bytes behind whatever compression `reader` has; the bytes themselves if it has none.
 pub fn decompressed<'a>(mut reader: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
     let mut start = Vec::new();
     reader.by_ref().take(6).read_to_end(&mut start)?;
     let whole = io::Cursor::new(start.clone()).chain(reader);
-    Ok(match start.as_slice() {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            Box::new(zstd::Decoder::new(whole)?)
-        }
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(lzma_rust2::XzReader::new(whole, true)),
-        [b'B', b'Z', b'h', ..] => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
-        _ => Box::new(whole),
+    Ok(match Format::of(&start) {
+        Some(Format::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(whole)),
+        Some(Format::Zstd) => Box::new(zstd::Decoder::new(whole)?),
+        Some(Format::Xz) => Box::new(lzma_rust2::XzReader::new(whole, true)),
+        Some(Format::Bzip2) => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
+        None => Box::new(whole),
     })
 }
 

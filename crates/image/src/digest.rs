@@ -110,6 +110,11 @@ impl<T> Digesting<T> {
         self.size_bytes
     }
 
+    /// The digest of what has passed.
+    pub fn digest_so_far(&self) -> Sha256Digest {
+        Sha256Digest(self.hasher.clone().finalize().into())
+    }
+
     /// What was wrapped, the digest of what passed, and how many bytes that were.
     pub fn finish(self) -> (T, Sha256Digest, u64) {
         (

@@ -9,6 +9,7 @@ mod config;
 mod digest;
 mod import;
 pub mod layer;
+pub mod layout;
 mod manifest;
 mod parallel;
 mod progress;

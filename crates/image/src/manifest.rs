@@ -4,6 +4,7 @@
 //! v2 schema 2 mean the same and are read too. Fields that are not known here survive in `extra`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use osmith_report::{Class, Failure};
 use serde::de::DeserializeOwned;
@@ -30,6 +31,18 @@ pub mod media_type {
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
     /// Docker's manifest list: an index.
     pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    /// Docker's image configuration.
+    pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+
+    /// The OCI media type of one of Docker's layers.
+    pub fn oci_layer(docker: &str) -> Option<&'static str> {
+        match docker.strip_prefix("application/vnd.docker.image.rootfs.diff.")? {
+            "tar" => Some(LAYER_TAR),
+            "tar.gzip" => Some(LAYER_GZIP),
+            "tar.zstd" => Some(LAYER_ZSTD),
+            _ => None,
+        }
+    }
 }
 
 /// JSON of images that is larger than this is not read.
@@ -175,7 +188,7 @@ impl Failure for JsonError {
 #[derive(Debug, Clone, PartialEq)]
 pub enum ManifestOrIndex {
     /// One image.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// Several images.
     Index(Index),
 }
@@ -199,6 +212,28 @@ impl Descriptor {
     }
 }
 
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Platform {
+    /// A kind of machine without a variant; see [`crate::host_architecture`].
+    pub fn new(os: &str, architecture: &str) -> Self {
+        Platform {
+            architecture: architecture.to_owned(),
+            os: os.to_owned(),
+            variant: None,
+            extra: Map::new(),
+        }
+    }
+}
+
 impl Manifest {
     /// An OCI manifest without annotations.
     pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
@@ -215,7 +250,7 @@ impl Manifest {
     /// Reads a manifest.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, JsonError> {
         match ManifestOrIndex::from_bytes(bytes)? {
-            ManifestOrIndex::Manifest(manifest) => Ok(manifest),
+            ManifestOrIndex::Manifest(manifest) => Ok(*manifest),
             ManifestOrIndex::Index(index) => Err(JsonError::MediaType {
                 what: "manifest",
                 media_type: index.media_type.unwrap_or_else(|| media_type::INDEX.to_owned()),
@@ -280,7 +315,7 @@ impl ManifestOrIndex {
         }
         let manifest: Manifest = from_json("manifest", bytes)?;
         require_schema("manifest", manifest.schema_version)?;
-        Ok(ManifestOrIndex::Manifest(manifest))
+        Ok(ManifestOrIndex::Manifest(Box::new(manifest)))
     }
 }
 

@@ -27,6 +27,9 @@ impl<'a> Meter<'a> {
     }
 
     pub(crate) fn add(&self, count_bytes: u64) {
+        if count_bytes == 0 {
+            return;
+        }
         let before = self.done_bytes.fetch_add(count_bytes, Ordering::Relaxed);
         let done = before + count_bytes;
         if before / STRIDE_BYTES != done / STRIDE_BYTES || Some(done) == self.total_bytes {

@@ -266,12 +266,14 @@ mod tests {
         assert!(matches!(content("z"), Entry::Node { node, .. } if node == file("2")));
     }
 
+    type Step = fn(&mut LayerBuilder) -> Result<(), LayerError>;
+
     #[test]
     fn a_whiteout_and_a_directory_are_an_opaque_directory_in_either_order() {
         for whiteout_first in [true, false] {
             for with_directory in [true, false] {
                 let mut builder = LayerBuilder::new();
-                let mut steps: Vec<fn(&mut LayerBuilder) -> Result<(), LayerError>> = Vec::new();
+                let mut steps: Vec<Step> = Vec::new();
                 if with_directory {
                     steps.push(|builder| builder.add(path("d"), implied_metadata(), directory()));
                 }

@@ -50,9 +50,9 @@ pub enum StoreError {
     #[error("there is no image '{reference}'")]
     UnknownImage {
         /// What was asked for.
-        reference: Reference,
+        reference: Box<Reference>,
         /// The name of an image that looks alike.
-        nearest: Option<Reference>,
+        nearest: Option<Box<Reference>>,
     },
     /// Several images have an ID that begins so.
     #[error("several images have an ID that begins with '{0}'")]
@@ -149,7 +149,7 @@ impl Failure for StoreError {
             StoreError::Format { .. } => vec!["use the osmith that made the store, or --store DIR".into()],
             StoreError::ReadOnly(_) => vec!["run the command as the owner of the store".into()],
             StoreError::Busy(_) => vec!["try again when the other osmith commands have ended".into()],
-            StoreError::UnknownImage { nearest, .. } => unknown_image_hints(nearest.as_ref()),
+            StoreError::UnknownImage { nearest, .. } => unknown_image_hints(nearest.as_deref()),
             StoreError::AmbiguousId(_) => vec!["give more digits; osmith images lists the IDs".into()],
             StoreError::Json { source, .. } => source.hints(),
             StoreError::Tar { source, .. } => source.hints(),

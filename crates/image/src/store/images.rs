@@ -45,7 +45,7 @@ pub enum LayerSource {
     /// A layer of another image of the store, taken over as it is.
     Base {
         /// Its descriptor there.
-        descriptor: Descriptor,
+        descriptor: Box<Descriptor>,
         /// Its diff ID.
         diff_id: Sha256Digest,
     },
@@ -74,7 +74,7 @@ impl Image {
         let pairs = self.manifest.layers.iter().zip(diff_ids);
         pairs
             .map(|(descriptor, diff_id)| LayerSource::Base {
-                descriptor: descriptor.clone(),
+                descriptor: Box::new(descriptor.clone()),
                 diff_id: *diff_id,
             })
             .collect()
@@ -274,7 +274,7 @@ impl Store {
     ) -> Result<(Descriptor, Sha256Digest), StoreError> {
         match source {
             LayerSource::Base { descriptor, diff_id } => match self.layer_of_diff(diff_id)? {
-                Some(_) => Ok((descriptor.clone(), *diff_id)),
+                Some(_) => Ok((descriptor.as_ref().clone(), *diff_id)),
                 None => Err(StoreError::MissingDiff(*diff_id)),
             },
             LayerSource::Own(id) => {
@@ -329,8 +329,8 @@ impl Store {
             .min()
             .map(|(_, name)| name);
         StoreError::UnknownImage {
-            reference: reference.clone(),
-            nearest,
+            reference: Box::new(reference.clone()),
+            nearest: nearest.map(Box::new),
         }
     }
 

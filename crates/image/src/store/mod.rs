@@ -27,6 +27,8 @@ mod images;
 mod intake;
 mod layers;
 mod objects;
+mod outgoing;
+mod prune;
 
 use std::fs::File;
 use std::io;
@@ -42,7 +44,10 @@ pub(crate) use error::{io_class, io_hints};
 pub use images::{Image, ImageParts, LayerSource, Listed};
 pub(crate) use intake::{Contents, Intake, Slot, WHOLE_MAX_BYTES};
 pub use layers::TarStream;
-pub use objects::ObjectWriter;
+pub use objects::{ContentReader, ObjectWriter};
+pub use outgoing::Encoding;
+pub(crate) use outgoing::{Outgoing, OutgoingBytes};
+pub use prune::{Damage, PruneOptions, Pruned};
 
 const FORMAT_FILE: &str = "store.json";
 const FORMAT: u32 = 1;

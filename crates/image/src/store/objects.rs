@@ -128,7 +128,7 @@ impl Store {
         Ok(found == Some(*size_bytes))
     }
 
-    fn unnamed(&self) -> Result<Unnamed, StoreError> {
+    pub(super) fn unnamed(&self) -> Result<Unnamed, StoreError> {
         Unnamed::create(self.root()).map_err(|error| self.io("create a file in", files::TMP, error))
     }
 

@@ -136,11 +136,12 @@ impl<'a> Header<'a> {
         self.number(337, 8, "minor number")
     }
 
-    /// Of an old GNU sparse file: offset and length of up to four pieces, whether more follow, the whole length.
-    pub(super) fn gnu_sparse(&self) -> Result<(Vec<(i64, i64)>, bool, i64), HeaderError> {
-        let pieces = gnu_sparse_pieces(self.field(386, 96))?;
-        let more = self.field(482, 1) != [0];
-        Ok((pieces, more, self.number(483, 12, "size")?))
+    pub(super) fn gnu_sparse(&self) -> Result<GnuSparse, HeaderError> {
+        Ok(GnuSparse {
+            pieces: gnu_sparse_pieces(self.field(386, 96))?,
+            more: self.field(482, 1) != [0],
+            size_bytes: self.number(483, 12, "size")?,
+        })
     }
 
     fn number(&self, at: usize, length: usize, what: &'static str) -> Result<i64, HeaderError> {
@@ -150,6 +151,16 @@ impl<'a> Header<'a> {
     fn field(&self, at: usize, length: usize) -> &'a [u8] {
         self.0.get(at..at + length).unwrap_or_default()
     }
+}
+
+/// What the header of an old GNU sparse file says.
+pub(super) struct GnuSparse {
+    /// Offset and length of up to four pieces.
+    pub(super) pieces: Vec<(i64, i64)>,
+    /// Whether blocks with more pieces follow.
+    pub(super) more: bool,
+    /// The length of the file with its holes.
+    pub(super) size_bytes: i64,
 }
 
 /// Offsets and lengths of a sparse file's pieces, 12 bytes each; an empty one ends them.

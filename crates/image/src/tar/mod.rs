@@ -14,6 +14,7 @@
 mod entry;
 mod header;
 mod pax;
+mod plain;
 mod read;
 mod write;
 
@@ -21,6 +22,7 @@ use std::io;
 
 use osmith_report::{Class, Failure, Interrupted};
 
+pub(crate) use plain::{Listing, PlainArchive};
 pub use read::{Limits, read_layer};
 pub use write::write_layer;
 

@@ -2,6 +2,9 @@
 
 use super::HeaderError;
 
+/// A key and its value.
+type Record<'a> = (&'a [u8], &'a [u8]);
+
 /// Appends a record.
 pub(super) fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     // The blank, the equals sign and the newline.
@@ -22,7 +25,7 @@ fn decimal_digits(number: usize) -> usize {
 }
 
 /// The keys and values of an extended header, in order.
-pub(super) fn parse(mut bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, HeaderError> {
+pub(super) fn parse(mut bytes: &[u8]) -> Result<Vec<Record<'_>>, HeaderError> {
     let mut records = Vec::new();
     while !bytes.is_empty() {
         let (record, rest) = split_record(bytes).ok_or(HeaderError::Pax)?;
@@ -31,8 +34,6 @@ pub(super) fn parse(mut bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, HeaderError
     }
     Ok(records)
 }
-
-type Record<'a> = (&'a [u8], &'a [u8]);
 
 fn split_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let blank = bytes.iter().take(20).position(|byte| *byte == b' ')?;

@@ -10,7 +10,7 @@ use osmith_formats::tree::{Content, Device, INLINE_MAX_BYTES, Metadata, Timestam
 use osmith_report::Observer;
 
 use super::entry::{Attributes, SparseMap};
-use super::header::{Block, Header, gnu_sparse_pieces, octal_max};
+use super::header::{Block, GnuSparse, Header, gnu_sparse_pieces, octal_max};
 use super::{AUFS_PREFIX, BLOCK_BYTES, HeaderError, OPAQUE_MARKER, TarError, WHITEOUT_PREFIX};
 use crate::layer::{Layer, LayerBuilder, LayerNode, LayerPath, PathError};
 use crate::store::{Contents, Intake, Slot, Store, WHOLE_MAX_BYTES};
@@ -360,7 +360,11 @@ impl<R: Read> Archive<'_, R> {
     /// Old GNU: the map is in the header and in blocks that follow it.
     fn gnu_sparse_map(&mut self, header: &Header, offset_bytes: u64) -> Result<SparseMap, TarError> {
         let at = |reason| TarError::Header { offset_bytes, reason };
-        let (mut pieces, mut more, size_bytes) = header.gnu_sparse().map_err(at)?;
+        let GnuSparse {
+            mut pieces,
+            mut more,
+            size_bytes,
+        } = header.gnu_sparse().map_err(at)?;
         let mut blocks = 0;
         while more {
             let block = self.source.block()?.ok_or_else(|| self.source.truncated())?;

@@ -19,8 +19,8 @@ const NAME_MAX_BYTES: usize = 100;
 const PREFIX_MAX_BYTES: usize = 155;
 const CHUNK_BYTES: usize = 256 << 10;
 /// The name and mode of every extended header and whiteout, which nobody looks at.
-const PAX_NAME: &[u8] = b"PaxHeaders/0";
-const PLAIN_MODE: u16 = 0o644;
+pub(super) const PAX_NAME: &[u8] = b"PaxHeaders/0";
+pub(super) const PLAIN_MODE: u16 = 0o644;
 
 /// Writes a layer, its contents taken from `store`.
 pub fn write_layer(

@@ -1,0 +1,8 @@
+//! The image crate as its callers see it: round trips, bad input, other people's tools.
+
+mod archives;
+mod malicious;
+mod oracles;
+mod round_trips;
+mod store;
+mod trees;
