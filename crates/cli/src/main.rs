@@ -5,6 +5,7 @@ mod commands;
 mod failure;
 mod interrupt;
 mod location;
+mod namespace;
 mod progress;
 mod size;
 mod vm;
@@ -17,7 +18,7 @@ use osmith_image::store::{Access, Store};
 use osmith_report::Failure;
 
 use args::{Cli, Command};
-use commands::{disk, images, import, machine, reference_pages};
+use commands::{build, disk, images, import, machine, reference_pages};
 use failure::CommandResult;
 use progress::Console;
 
@@ -52,6 +53,11 @@ fn run(cli: &Cli, console: &Console) -> CommandResult {
         Ok(Store::open(&location::store(&cli.global)?, access)?)
     };
     match &cli.command {
+        Command::Build(args) => {
+            let path = location::store(&cli.global)?;
+            namespace::enter(console)?;
+            build::build(args, &Store::open(&path, Access::ReadWrite)?, console)
+        }
         Command::Import(args) => import::import(args, &store(Access::ReadWrite)?, console),
         Command::Images(args) => images::images(args, &store(Access::ReadOnly)?),
         Command::Inspect(args) => images::inspect(args, &store(Access::ReadOnly)?),

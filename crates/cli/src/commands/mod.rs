@@ -1,5 +1,6 @@
 //! One module an area; each command turns its arguments into a library's request and the result into output.
 
+pub(crate) mod build;
 pub(crate) mod disk;
 pub(crate) mod images;
 pub(crate) mod import;

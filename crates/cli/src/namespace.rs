@@ -1,0 +1,62 @@
+//! An ordinary user builds as root of a user namespace of their own.
+
+use std::fs;
+
+use osmith_report::{Class, Event, Observer, Severity};
+use osmith_sys::userns::{self, IdMap, SubordinateIds, UserNamespaceError};
+
+use crate::failure::CommandFailure;
+
+/// Makes an ordinary user root of a new user namespace; does nothing for root. Must come before any thread.
+///
+/// Files made afterwards belong to the user, or to their subordinate ids.
+pub(crate) fn enter(observer: &dyn Observer) -> Result<(), CommandFailure> {
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
+        return Ok(());
+    }
+    let read = |path: &str| fs::read(path).unwrap_or_default();
+    let name = user_name(&read("/etc/passwd"), uid.as_raw()).unwrap_or_default();
+    let map = match SubordinateIds::find(&read("/etc/subuid"), &read("/etc/subgid"), &name, uid.as_raw()) {
+        Some(ids) => IdMap::Subordinate(ids),
+        None => {
+            observer.observe(Event::Message {
+                severity: Severity::Warning,
+                text: format!(
+                    "user '{name}' has no subordinate ids: RUN steps that give files to other users will fail; \
+                     'sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}' gives some"
+                ),
+            });
+            IdMap::Single
+        }
+    };
+    userns::enter(&map).map_err(failure)
+}
+
+fn failure(error: UserNamespaceError) -> CommandFailure {
+    let hints = error.hints();
+    let failure = CommandFailure::new(Class::Environment, "cannot build as an ordinary user").because(error);
+    hints.into_iter().fold(failure, CommandFailure::hint)
+}
+
+/// The name of a user in `/etc/passwd`.
+fn user_name(passwd: &[u8], uid: u32) -> Option<String> {
+    let text = String::from_utf8_lossy(passwd);
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_found_by_number() {
+        let passwd = b"root:x:0:0:root:/root:/bin/sh\nbroken\nada:x:1000:1000::/home/ada:/bin/sh\n";
+        assert_eq!(user_name(passwd, 1000).as_deref(), Some("ada"));
+        assert_eq!(user_name(passwd, 7), None);
+    }
+}
