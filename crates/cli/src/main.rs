@@ -66,6 +66,6 @@ fn run(cli: &Cli, console: &Console) -> CommandResult {
         Command::Status(args) => machine::status(args, console),
         Command::Completions(args) => reference_pages::completions(args),
         Command::Man(args) => reference_pages::man(args),
-        Command::Vm(args) => vm::run(args, console),
+        Command::Vm(args) => vm::run(args, &|| store(Access::ReadOnly), console),
     }
 }

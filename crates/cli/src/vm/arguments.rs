@@ -19,7 +19,7 @@ pub(crate) enum VmCommand {
     Run(RunArgs),
 }
 
-/// Boot a disk image in a virtual machine
+/// Boot a disk or an image in a virtual machine
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The terminal becomes the machine's serial console; Ctrl-A x ends the machine at once. Without a terminal the
@@ -29,7 +29,7 @@ Needs QEMU and UEFI firmware, no root. Uses KVM if it works here, else a slower 
 Examples:
   osmith vm run output/qcow2/disk.qcow2
   osmith vm run output/qcow2/disk.qcow2 -p 8080:80
-  osmith vm run --snapshot --ssh output/qcow2/disk.qcow2
+  osmith vm run localhost/webserver -p 8080:80
   osmith vm run --snapshot --ssh output/qcow2/disk.qcow2 -- osmith status")]
 pub(crate) struct RunArgs {
     /// Make a port of the machine reachable on this computer, by default from itself only; repeatable
@@ -56,8 +56,9 @@ pub(crate) struct RunArgs {
     /// How long --ssh waits for the machine to answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     pub(crate) ssh_timeout: u64,
-    /// The disk image, raw or qcow2
-    pub(crate) disk: PathBuf,
+    /// A disk, raw or qcow2; or the name of an image, of which a disk is made for this run alone
+    #[arg(value_name = "DISK|IMAGE")]
+    pub(crate) source: String,
     /// Run this over ssh instead of a shell
     #[arg(last = true, requires = "ssh", value_name = "COMMAND")]
     pub(crate) command: Vec<String>,

@@ -1,4 +1,4 @@
-//! `osmith vm`: boots a disk image in QEMU, the way a machine would boot it.
+//! `osmith vm`: boots a disk, or an image, in QEMU, the way a machine would boot it.
 //!
 //! ```text
 //! arguments + what is on this computer -> Machine (pure) -> arguments of QEMU (pure) -> child process
@@ -18,6 +18,7 @@ mod monitor;
 mod process;
 mod qemu;
 mod run;
+mod source;
 mod ssh;
 
 pub(crate) use arguments::VmArgs;

@@ -13,13 +13,14 @@ use tempfile::TempDir;
 
 use super::accelerator::Probe;
 use super::arguments::{RunArgs, VmArgs, VmCommand};
-use super::disk::{self, Disk};
+use super::disk::Disk;
 use super::firmware::{self, Firmware};
 use super::forward::{self, Forward};
 use super::machine::{Accelerator, Credential, Machine, Serial};
 use super::monitor::Monitor;
 use super::process::{self, TerminalSettings};
 use super::qemu::{self, Qemu};
+use super::source::{self, OpenStore};
 use super::ssh::{self, Identity};
 use crate::failure::{CommandFailure, CommandResult};
 
@@ -33,10 +34,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const CONSOLE_LINES: usize = 8;
 
 /// Runs `osmith vm`.
-pub(crate) fn run(arguments: &VmArgs, observer: &dyn Observer) -> CommandResult {
+pub(crate) fn run(arguments: &VmArgs, open_store: OpenStore<'_>, observer: &dyn Observer) -> CommandResult {
     let VmCommand::Run(arguments) = &arguments.command;
-    let disk = disk::probe(&arguments.disk, arguments.snapshot)?;
-    run_disk(arguments, disk, observer)?;
+    let bootable = source::prepare(&arguments.source, arguments.snapshot, open_store, observer)?;
+    run_disk(arguments, bootable.disk.clone(), observer)?;
     Ok(())
 }
 
