@@ -144,7 +144,8 @@ fn deploy(
     let install = InstallImage {
         tree: &tree,
         architecture,
-        manifest_digest: image.manifest_digest,
+        manifest: &store.blob_bytes(&image.manifest_digest)?,
+        config: &store.blob_bytes(&image.id())?,
     };
     let options = InstallOptions {
         root_uuid: identifiers.root_uuid.to_string(),

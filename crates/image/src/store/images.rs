@@ -347,7 +347,7 @@ impl Store {
     }
 
     /// Reads a small blob, and checks that it is what its name says.
-    pub(crate) fn blob_bytes(&self, digest: &Sha256Digest) -> Result<Vec<u8>, StoreError> {
+    pub fn blob_bytes(&self, digest: &Sha256Digest) -> Result<Vec<u8>, StoreError> {
         let bytes = self
             .read(&blob_path(digest))?
             .ok_or(StoreError::MissingBlob(*digest))?;

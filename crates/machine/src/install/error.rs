@@ -53,6 +53,9 @@ pub enum InstallError {
         /// Why.
         source: std::io::Error,
     },
+    /// The manifest or the configuration cannot be compressed.
+    #[error("cannot store the manifest and the configuration of the image")]
+    Stream(#[source] std::io::Error),
     /// A tree that no machine boots from.
     #[error("the image cannot be made bootable")]
     Boot(#[from] composefs::BootError),
@@ -66,6 +69,7 @@ impl Failure for InstallError {
         match self {
             InstallError::Unreadable { .. } => Class::Corrupt,
             InstallError::Boot(composefs::BootError::Unreadable { .. }) => Class::Corrupt,
+            InstallError::Stream(_) => Class::Internal,
             _ => Class::Input,
         }
     }

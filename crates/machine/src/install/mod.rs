@@ -77,8 +77,10 @@ pub struct InstallImage<'a> {
     pub tree: &'a Tree,
     /// The processor it is for.
     pub architecture: Architecture,
-    /// The digest of its manifest.
-    pub manifest_digest: Sha256Digest,
+    /// Its manifest, as it was signed or hashed.
+    pub manifest: &'a [u8],
+    /// Its configuration, likewise.
+    pub config: &'a [u8],
 }
 
 /// What is asked for.
@@ -130,15 +132,17 @@ pub fn deployment(
         source: options.source.clone(),
         boot_type: BootType::Bls,
         boot_digest: Some(files.digest.clone()),
-        manifest_digest: Some(image.manifest_digest),
+        manifest_digest: Some(Sha256Digest::of(image.manifest)),
     };
     let esp = boot::esp(image.architecture, &files, argument.digest, &kernel_arguments);
     let root = root::tree(root::Parts {
         bootable: &bootable,
         boot_image,
+        manifest: image.manifest,
+        config: image.config,
         digest: argument.digest,
         origin: origin.to_text(),
-    });
+    })?;
     Ok(Deployment {
         digest: argument.digest,
         title: files.os.title().to_owned(),

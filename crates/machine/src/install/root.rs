@@ -5,7 +5,7 @@ use osmith_formats::verity::Digest;
 
 use super::contents::plain;
 use super::folders::Folders;
-use super::{InstallFile, repository};
+use super::{InstallError, InstallFile, repository};
 
 /// What the root file system is made of.
 pub(super) struct Parts<'a> {
@@ -15,21 +15,30 @@ pub(super) struct Parts<'a> {
     pub(super) boot_image: Vec<u8>,
     /// Its digest.
     pub(super) digest: Digest,
+    /// The manifest of the image.
+    pub(super) manifest: &'a [u8],
+    /// The configuration of the image.
+    pub(super) config: &'a [u8],
     /// The text of the origin file.
     pub(super) origin: String,
 }
 
 /// The tree of the root file system.
-pub(super) fn tree(parts: Parts) -> Tree<InstallFile> {
+pub(super) fn tree(parts: Parts) -> Result<Tree<InstallFile>, InstallError> {
     let mtime = parts.bootable.inode(parts.bootable.root()).metadata.mtime;
     let mut root = Folders::new(mtime);
     repository::create(&mut root);
     repository::add_objects(&mut root, parts.bootable);
     repository::add_image(&mut root, &parts.digest, parts.boot_image);
+    let documents = repository::Documents {
+        manifest: parts.manifest,
+        config: parts.config,
+    };
+    repository::add_documents(&mut root, &documents, &parts.digest)?;
     root.symlink("ostree/bootc", "../composefs/bootc");
     root.folder("boot");
     add_state(&mut root, parts.bootable, &parts.digest, &parts.origin);
-    root.finish()
+    Ok(root.finish())
 }
 
 /// Adds what the machine may change: `/etc` of the deployment, and `/var`.

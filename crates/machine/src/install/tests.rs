@@ -101,7 +101,8 @@ impl Sample {
         let image = InstallImage {
             tree: &self.tree,
             architecture: Architecture::X86_64,
-            manifest_digest: Sha256Digest::of(b"manifest"),
+            manifest: b"manifest",
+            config: b"config",
         };
         let options = InstallOptions {
             root_uuid: "11111111-2222-3333-4444-555555555555".to_owned(),
@@ -183,6 +184,33 @@ fn the_repository_names_every_object_by_its_contents() {
         let object = file_at(root, &format!("composefs/objects/{}", digest.object_path()));
         assert!(object.verity, "{digest}");
     }
+}
+
+#[test]
+fn the_manifest_keeps_the_configuration_and_that_the_image() {
+    use osmith_formats::splitstream::read;
+
+    let deployed = Sample::new().deploy().unwrap();
+    let root = &deployed.root;
+    let object = |link: &str| bytes_at(root, &format!("composefs/{}", link.trim_start_matches("../")));
+    let [manifest, config] = [b"manifest".as_slice(), b"config"].map(Sha256Digest::of);
+    let tag = format!("composefs/streams/refs/oci/localhost%2Fbootc-{manifest}");
+    assert_eq!(link_at(root, &tag), format!("../../oci-manifest-{manifest}"));
+    let config_link = link_at(root, &format!("composefs/streams/oci-config-{config}"));
+    let config_stream = read(object(&config_link)).unwrap();
+    assert_eq!(config_stream.names["composefs.image.boot.v1"], deployed.digest);
+    let manifest_link = link_at(root, &format!("composefs/streams/oci-manifest-{manifest}"));
+    let manifest_stream = read(object(&manifest_link)).unwrap();
+    assert_eq!(
+        manifest_stream.names[&format!("config:{config}")],
+        Digest::of(object(&config_link))
+    );
+    assert_eq!(manifest_stream.objects, [Digest::of(b"manifest")]);
+    let document = file_at(
+        root,
+        &format!("composefs/objects/{}", Digest::of(b"config").object_path()),
+    );
+    assert!(document.verity);
 }
 
 #[test]
