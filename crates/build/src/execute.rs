@@ -288,6 +288,7 @@ impl<'b> Execution<'b> {
             selection.items.push(Item {
                 name: name.as_bytes().into(),
                 inode,
+                is_unpacked: false,
             });
         }
         Ok(())

@@ -9,6 +9,11 @@
 //!
 //! A tree is edited as a record of paths and objects; files of the build context are read once and never copied again.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "an error ends the build, and the errors of the store are that large"
+)]
+
 mod build;
 mod command;
 mod commit;

@@ -176,6 +176,7 @@ impl<'b> Stage<'b> {
                 let root = graft(selection.tree.to_mut(), &unpacked);
                 if let Some(item) = selection.items.get_mut(index) {
                     item.inode = root;
+                    item.is_unpacked = true;
                 }
             }
         }

@@ -1,134 +1,13 @@
 //! Builds from beginning to end, without RUN: what the image is, what the cache does, what is said when it fails.
 
-use std::collections::BTreeMap;
+mod site;
+
 use std::path::Path;
 use std::sync::Mutex;
 
-use osmith_build::plan::Platforms;
-use osmith_build::{BuildError, BuiltImage, ContainerfileText, NameService, Request, build};
-use osmith_formats::tree::{Content, Node, Tree};
-use osmith_image::Platform;
-use osmith_image::store::{Access, Store};
-use osmith_report::{Event, Failure, Observer, Outcome, Silent};
-use serde_json::Map;
-
-struct Site {
-    _directory: tempfile::TempDir,
-    store: Store,
-    context: std::path::PathBuf,
-}
-
-fn platform() -> Platform {
-    Platform {
-        architecture: "amd64".to_owned(),
-        os: "linux".to_owned(),
-        variant: None,
-        extra: Map::new(),
-    }
-}
-
-impl Site {
-    fn new(files: &[(&str, &str)]) -> Site {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store"), Access::ReadWrite).unwrap();
-        let context = directory.path().join("context");
-        std::fs::create_dir(&context).unwrap();
-        let site = Site {
-            _directory: directory,
-            store,
-            context,
-        };
-        for (name, text) in files {
-            site.write(name, text);
-        }
-        site
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.context.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-
-    fn request(&self, containerfile: &str) -> Request {
-        Request {
-            context: self.context.clone(),
-            containerfile: ContainerfileText {
-                name: "Containerfile".to_owned(),
-                bytes: containerfile.as_bytes().to_vec(),
-                path: None,
-            },
-            tags: vec!["localhost/test".parse().unwrap()],
-            build_args: BTreeMap::new(),
-            target: None,
-            squash: false,
-            no_cache: false,
-            platforms: Platforms {
-                target: platform(),
-                build: platform(),
-            },
-            created: 1_700_000_000,
-            timestamp: None,
-            name_service: NameService::default(),
-        }
-    }
-
-    fn build(&self, containerfile: &str) -> BuiltImage {
-        match build(&self.store, &self.request(containerfile), &Silent) {
-            Ok(built) => built,
-            Err(error) => panic!("{}", told(&error)),
-        }
-    }
-
-    fn fails(&self, containerfile: &str) -> String {
-        told(&build(&self.store, &self.request(containerfile), &Silent).unwrap_err())
-    }
-
-    fn tree(&self, built: &BuiltImage) -> Tree<Content> {
-        built.image.tree(&self.store).unwrap()
-    }
-
-    /// `MODE UID:GID PATH` and what is there.
-    fn listing(&self, built: &BuiltImage) -> String {
-        let tree = self.tree(built);
-        let mut text = String::new();
-        for (path, id) in tree.walk().into_iter().skip(1) {
-            let inode = tree.inode(id);
-            let what = match &inode.node {
-                Node::Directory(_) => "/".to_owned(),
-                Node::Regular(content) => {
-                    let mut bytes = Vec::new();
-                    std::io::Read::read_to_end(&mut self.store.read_content(content).unwrap(), &mut bytes)
-                        .unwrap();
-                    format!(" {:?}", String::from_utf8_lossy(&bytes))
-                }
-                Node::Symlink(target) => format!(" -> {}", String::from_utf8_lossy(target)),
-                _ => " special".to_owned(),
-            };
-            let metadata = &inode.metadata;
-            let path = String::from_utf8_lossy(&path);
-            text += &format!(
-                "{:04o} {}:{} {path}{what}\n",
-                metadata.mode, metadata.uid, metadata.gid
-            );
-        }
-        text
-    }
-}
-
-fn told(error: &BuildError) -> String {
-    let mut text = format!("{:?}: {error}\n", error.class());
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!("because: {error}\n");
-        cause = error.source();
-    }
-    text += &error.excerpt().unwrap_or_default();
-    for hint in error.hints() {
-        text += &format!("\nhint: {hint}");
-    }
-    text
-}
+use osmith_build::{BuiltImage, Request, build};
+use osmith_report::{Event, Observer, Outcome, Silent};
+use site::{Site, told};
 
 /// Remembers how steps ended.
 #[derive(Default)]

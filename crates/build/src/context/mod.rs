@@ -248,7 +248,11 @@ fn selection(
         .enumerate()
         .filter_map(|(index, name)| {
             let inode = tree.lookup(index.to_string().as_bytes())?;
-            Some(Item { name, inode })
+            Some(Item {
+                name,
+                inode,
+                is_unpacked: false,
+            })
         })
         .collect();
     let is_several = is_several || items.len() > 1;

@@ -19,7 +19,7 @@ pub(crate) use mode::ModeChange;
 pub use select::SelectError;
 pub(crate) use select::{Listing, join, matching, tree_selection};
 
-use crate::draft::{Draft, Names, Owner, PathError, resolve, shown};
+use crate::draft::{Draft, Names, Owner, PathError, names_of, resolve, shown};
 
 /// What the sources of one COPY or ADD are.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub(crate) struct Item {
     pub(crate) name: Name,
     /// Where it is in the tree of the selection.
     pub(crate) inode: InodeId,
+    /// Whether it is what an archive contained, which keeps its owners and modes.
+    pub(crate) is_unpacked: bool,
 }
 
 /// How things are put into the tree.
@@ -101,7 +103,7 @@ pub(crate) fn transfer(
             copy.contents(item)?;
         } else if into_directory {
             let (above, directory) = copy.directory(placement.destination.as_bytes())?;
-            copy.place(&above, directory, &item.name, item.inode);
+            copy.place(&above, directory, &item.name, item.inode, item.is_unpacked);
         } else {
             copy.file(item)?;
         }
@@ -140,14 +142,14 @@ impl Copy<'_> {
         self.merge(above, directory, item)
     }
 
-    /// A file takes the destination's name; a link there is followed.
+    /// A file takes the destination's name. A link there that leads to no directory is replaced.
     fn file(&mut self, item: &Item) -> Result<(), PathError> {
-        let resolved = resolve(self.draft.tree(), self.placement.destination.as_bytes())?;
-        let Some((name, parent)) = resolved.names.split_last() else {
+        let names: Vec<&[u8]> = names_of(self.placement.destination.as_bytes()).collect();
+        let Some((name, parent)) = names.split_last() else {
             return Err(PathError::NotADirectory("/".to_owned()));
         };
         let (above, directory) = self.directory(&parent.join(&b'/'))?;
-        self.place(&above, directory, name, item.inode);
+        self.place(&above, directory, name, item.inode, item.is_unpacked);
         Ok(())
     }
 
@@ -160,7 +162,7 @@ impl Copy<'_> {
             }
             let tree = self.tree;
             for (name, child) in tree.inode(source).entries().into_iter().flatten() {
-                let placed = self.place(&above, directory, name, *child);
+                let placed = self.place(&above, directory, name, *child, item.is_unpacked);
                 if tree.inode(*child).entries().is_some() {
                     let mut path = above.clone();
                     path.push(name.clone());
@@ -171,7 +173,14 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn place(&mut self, above: &[Name], directory: InodeId, name: &[u8], source: InodeId) -> InodeId {
+    fn place(
+        &mut self,
+        above: &[Name],
+        directory: InodeId,
+        name: &[u8],
+        source: InodeId,
+        is_unpacked: bool,
+    ) -> InodeId {
         if let Some(known) = self.linked.get(&source).copied() {
             self.draft.link(above, directory, name, known);
             return known;
@@ -181,7 +190,10 @@ impl Copy<'_> {
             Node::Directory(_) => Node::Directory(Default::default()),
             other => other.clone(),
         };
-        let metadata = self.metadata(&inode.metadata, &inode.node);
+        let metadata = match is_unpacked {
+            true => inode.metadata.clone(),
+            false => self.metadata(&inode.metadata, &inode.node),
+        };
         if let Node::Regular(content) = &inode.node {
             self.copied.files += 1;
             self.copied.size_bytes += content.size_bytes();

@@ -174,7 +174,11 @@ pub(crate) fn tree_selection<'t>(
                 }
                 inode = without(tree.to_mut(), inode, excludes);
             }
-            items.push(Item { name, inode });
+            items.push(Item {
+                name,
+                inode,
+                is_unpacked: false,
+            });
         }
     }
     let is_several = items.len() > 1 || sources.len() > 1;

@@ -1,0 +1,201 @@
+//! Builds with RUN, on a tree of busybox.
+#![allow(missing_docs, clippy::print_stderr)]
+
+mod site;
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use osmith_build::{Request, build};
+use osmith_report::{Event, Observer, Outcome, Silent};
+use osmith_testing::oracle;
+use site::{Site, told};
+
+osmith_testing::before_tests!(before_tests);
+
+fn before_tests() -> Option<()> {
+    osmith_sys::sandbox::run_if_child().map(|_| ())
+}
+
+const BASE: &str = "FROM scratch
+COPY --chmod=0755 busybox /bin/
+COPY passwd group /etc/
+COPY <<init /tmp/
+init
+";
+
+/// A site whose image `localhost/base` has busybox; `None`, visibly, where RUN cannot be tried.
+fn site() -> Option<Site> {
+    let busybox: PathBuf = oracle::require("busybox")?;
+    if !oracle::require_root("RUN") {
+        return None;
+    }
+    let site = Site::new(&[
+        ("passwd", "root:x:0:0::/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n"),
+        ("group", "root:x:0:\nweb:x:33:\nlogs:x:50:web\n"),
+    ]);
+    std::fs::copy(busybox, site.context.join("busybox")).unwrap();
+    let applets = "[\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]";
+    let mut request = site.request(&format!("{BASE}RUN {applets}\n"));
+    request.tags = vec!["localhost/base".parse().unwrap()];
+    if let Err(error) = build(&site.store, &request, &Silent) {
+        panic!("{}", told(&error));
+    }
+    Some(site)
+}
+
+#[derive(Default)]
+struct Log(Mutex<(Vec<String>, Vec<Outcome>)>);
+
+impl Observer for Log {
+    fn observe(&self, event: Event) {
+        let mut log = self.0.lock().unwrap();
+        match event {
+            Event::Output { line, .. } => log.0.push(line),
+            Event::Finished { outcome, .. } => log.1.push(outcome),
+            _ => {}
+        }
+    }
+}
+
+fn run(site: &Site, request: &Request) -> (Vec<String>, Vec<Outcome>) {
+    let log = Log::default();
+    if let Err(error) = build(&site.store, request, &log) {
+        panic!("{}\n{:?}", told(&error), log.0.lock().unwrap().0);
+    }
+    log.0.into_inner().unwrap()
+}
+
+fn output(site: &Site, text: &str) -> Vec<String> {
+    run(site, &site.request(text)).0
+}
+
+#[test]
+fn commands_in_both_forms_and_heredocs_in_every_position() {
+    let Some(site) = site() else { return };
+    let lines = output(
+        &site,
+        r#"FROM localhost/base
+ARG who=world
+ENV greeting=hello
+RUN echo "$greeting $who"
+RUN ["/bin/echo", "$greeting", "two words"]
+RUN <<EOF
+echo script "$greeting"
+echo line two
+EOF
+RUN <<EOF
+#!/bin/cat
+xyz
+EOF
+RUN cat <<A && cat <<'B' | tr a-z A-Z
+first $who
+A
+second $who
+B
+RUN <<-EOF cat
+	tabs $greeting
+	EOF
+SHELL ["/bin/sh", "-e", "-c"]
+RUN false || echo still; echo "$-" | grep -q e && echo strict
+"#,
+    );
+    assert_eq!(
+        lines,
+        [
+            "hello world",
+            "$greeting two words",
+            "script hello",
+            "line two",
+            "#!/bin/cat",
+            "xyz",
+            "first world",
+            "SECOND $WHO",
+            "tabs hello",
+            "still",
+            "strict"
+        ]
+    );
+}
+
+#[test]
+fn users_directories_and_what_is_in_the_layer() {
+    let Some(site) = site() else { return };
+    let text = "FROM localhost/base
+USER web
+WORKDIR /srv/app
+RUN id -u && id -G && pwd && echo $HOME && umask && echo made > file
+USER 7:logs
+RUN id -u && id -G && echo $HOME
+USER root
+RUN mkdir -p /run/x /tmp/kept && echo 1 > /etc/made && rm /tmp/init && rm -r /srv/app/file && hostname
+";
+    let lines = output(&site, text);
+    let expected = ["33", "33 50", "/srv/app", "/srv", "0022", "7", "50", "/", "build"];
+    assert_eq!(lines, expected);
+    let built = site.build(text);
+    let listing = site.listing(&built);
+    let changed: Vec<&str> = listing
+        .lines()
+        .filter(|line| !line.contains(" bin") && !line.contains("etc/passwd") && !line.contains("etc/group"))
+        .collect();
+    insta::assert_snapshot!(changed.join("\n"));
+}
+
+#[test]
+fn a_step_runs_once_and_again_when_what_it_sees_changes() {
+    let Some(site) = site() else { return };
+    let text = "FROM localhost/base\nARG v=1\nRUN echo ran > /ran\nLABEL a=b\nRUN echo more >> /ran\n";
+    let (_, first) = run(&site, &site.request(text));
+    assert!(!first.contains(&Outcome::Cached));
+    let (_, second) = run(&site, &site.request(text));
+    assert_eq!(
+        second
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Cached)
+            .count(),
+        2
+    );
+    let mut other = site.request(text);
+    other.build_args.insert("v".to_owned(), "2".to_owned());
+    assert!(!run(&site, &other).1.contains(&Outcome::Cached));
+    let mut proxy = site.request(text);
+    proxy
+        .build_args
+        .insert("http_proxy".to_owned(), "http://proxy".to_owned());
+    assert_eq!(
+        run(&site, &proxy)
+            .1
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Cached)
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn squashed_commands_leave_no_trace_of_what_is_gone() {
+    let Some(site) = site() else { return };
+    let mut request = site.request(
+        "FROM localhost/base\nRUN echo secret > /secret\nWORKDIR /w\nRUN rm /secret && rm /tmp/init && rmdir /w\n",
+    );
+    request.squash = true;
+    let built = build(&site.store, &request, &Silent).unwrap();
+    let layers = built.image.layers(&site.store).unwrap();
+    let last = site.store.layer(layers.last().unwrap()).unwrap();
+    let paths: Vec<String> = last.entries().map(|(path, _)| path.to_string()).collect();
+    assert!(paths.contains(&"tmp/init".to_owned()), "{paths:?}");
+    assert!(
+        !paths.iter().any(|path| path.contains("secret") || path == "w"),
+        "{paths:?}"
+    );
+}
+
+#[test]
+fn a_command_that_fails_is_named_with_its_line() {
+    let Some(site) = site() else { return };
+    insta::assert_snapshot!(site.fails("FROM localhost/base\n\nRUN echo before && \\\n    exit 3\n"));
+    insta::assert_snapshot!(site.fails("FROM localhost/base\nRUN [\"/no/such/program\"]\n"));
+    insta::assert_snapshot!(site.fails("FROM localhost/base\nUSER nobody\nRUN true\n"));
+    assert!(site.store.image(&"localhost/test".parse().unwrap()).is_err());
+}
