@@ -68,6 +68,10 @@ pub(crate) enum Command {
     Images(ImagesArgs),
     Inspect(InspectArgs),
     Tag(TagArgs),
+    Rmi(RmiArgs),
+    Prune(PruneArgs),
+    Save(SaveArgs),
+    Load(LoadArgs),
     Disk(DiskArgs),
     Vm(crate::vm::VmArgs),
     Status(StatusArgs),
@@ -181,6 +185,85 @@ pub(crate) struct TagArgs {
     /// Its new names
     #[arg(required = true, value_name = "NAME[:TAG]")]
     pub(crate) names: Vec<String>,
+}
+
+/// Take names away from images; what no name reaches any more is deleted
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  osmith rmi localhost/webserver:old")]
+pub(crate) struct RmiArgs {
+    /// Names or IDs; an ID takes all names
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
+
+/// Delete what no image needs: objects, layers, blobs, and with --cache the build cache
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  osmith prune
+  osmith prune --cache")]
+pub(crate) struct PruneArgs {
+    /// The build cache too
+    #[arg(long)]
+    pub(crate) cache: bool,
+}
+
+/// Write an image to an OCI directory or archive
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  osmith save --format oci-archive -o webserver.tar localhost/webserver
+  osmith save --format oci-dir -o webserver-oci localhost/webserver
+  skopeo inspect oci-archive:webserver.tar")]
+pub(crate) struct SaveArgs {
+    /// The form
+    #[arg(long, value_enum, default_value_t = SaveFormat::OciArchive)]
+    pub(crate) format: SaveFormat,
+    /// Where to; must not exist
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: PathBuf,
+    /// How layers made here are compressed; layers that came compressed stay as they are
+    #[arg(long, value_enum, default_value_t = LayerCompression::Zstd)]
+    pub(crate) compression: LayerCompression,
+    /// The image
+    #[arg(value_name = "NAME")]
+    pub(crate) image: String,
+}
+
+/// The form of a saved image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SaveFormat {
+    /// A directory: index.json, oci-layout, blobs/
+    OciDir,
+    /// The same in a tar file
+    OciArchive,
+}
+
+/// How layers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayerCompression {
+    /// zstd
+    Zstd,
+    /// gzip, for old registries and tools
+    Gzip,
+    /// Not at all
+    None,
+}
+
+/// Read an image from an OCI directory or archive
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  osmith load webserver.tar
+  osmith load webserver-oci localhost/webserver:2")]
+pub(crate) struct LoadArgs {
+    /// The directory or archive
+    pub(crate) path: PathBuf,
+    /// The image's name here [default: the name it was saved with]
+    #[arg(value_name = "NAME[:TAG]")]
+    pub(crate) name: Option<String>,
 }
 
 /// Make disk images of an image

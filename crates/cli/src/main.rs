@@ -18,7 +18,7 @@ use osmith_image::store::{Access, Store};
 use osmith_report::Failure;
 
 use args::{Cli, Command};
-use commands::{build, disk, images, import, machine, reference_pages};
+use commands::{build, disk, images, import, layout, machine, reference_pages};
 use failure::CommandResult;
 use progress::Console;
 
@@ -62,6 +62,10 @@ fn run(cli: &Cli, console: &Console) -> CommandResult {
         Command::Images(args) => images::images(args, &store(Access::ReadOnly)?),
         Command::Inspect(args) => images::inspect(args, &store(Access::ReadOnly)?),
         Command::Tag(args) => images::tag(args, &store(Access::ReadWrite)?),
+        Command::Rmi(args) => images::rmi(args, &store(Access::ReadWrite)?, console),
+        Command::Prune(args) => images::prune(args, &store(Access::ReadWrite)?, console),
+        Command::Save(args) => layout::save(args, &store(Access::ReadWrite)?, console),
+        Command::Load(args) => layout::load(args, &store(Access::ReadWrite)?, console),
         Command::Disk(args) => disk::disk(args, &store(Access::ReadOnly)?, console),
         Command::Status(args) => machine::status(args, console),
         Command::Completions(args) => reference_pages::completions(args),

@@ -1,13 +1,13 @@
-//! Commands about the images of the store: list, inspect, tag.
+//! Commands about the images of the store: list, inspect, tag, remove, prune.
 
 use std::io::Write as _;
 
-use osmith_image::store::{Listed, Store};
+use osmith_image::store::{Listed, PruneOptions, Store};
 use osmith_image::{Reference, ReferenceError};
-use osmith_report::Class;
+use osmith_report::{Class, Failure, Observer};
 use serde_json::{Value, json};
 
-use crate::args::{ImagesArgs, InspectArgs, ListFormat, TagArgs};
+use crate::args::{ImagesArgs, InspectArgs, ListFormat, PruneArgs, RmiArgs, TagArgs};
 use crate::failure::{CommandFailure, CommandResult};
 use crate::size;
 
@@ -52,6 +52,61 @@ pub(crate) fn tag(args: &TagArgs, store: &Store) -> CommandResult {
         store.tag(&image, &name)?;
     }
     Ok(())
+}
+
+/// Takes names off images; an ID takes all names of its image.
+pub(crate) fn rmi(args: &RmiArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
+    let mut freed_bytes = 0;
+    for text in &args.images {
+        for name in names_to_remove(text, store)? {
+            let (_, removed) = store.remove_image(&name, observer)?;
+            freed_bytes += removed.size_bytes;
+            print(&format!("Untagged: {}\n", name.qualified()))?;
+        }
+    }
+    print(&format!("Freed: {}\n", size::render(freed_bytes)))
+}
+
+fn names_to_remove(text: &str, store: &Store) -> Result<Vec<Reference>, Box<dyn Failure>> {
+    let wanted = parse_name(text)?;
+    let image = store.image(&wanted)?;
+    let names = store.names()?;
+    if names.iter().any(|(known, _)| wanted.candidates().contains(known)) {
+        return Ok(vec![wanted]);
+    }
+    let of_image = names
+        .into_iter()
+        .filter(|(_, digest)| *digest == image.manifest_digest);
+    let found: Vec<_> = of_image.map(|(name, _)| name).collect();
+    match found.is_empty() {
+        false => Ok(found),
+        true => Err(CommandFailure::new(
+            Class::NotFound,
+            format!("image '{text}' has no name to take away"),
+        )
+        .hint("'osmith prune' deletes images without a name")
+        .into()),
+    }
+}
+
+pub(crate) fn prune(args: &PruneArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
+    let removed = store.prune(&PruneOptions { cache: args.cache }, observer)?;
+    let counts = [
+        (removed.images, "images"),
+        (removed.layers, "layers"),
+        (removed.objects, "objects"),
+        (removed.blobs, "blobs"),
+        (removed.cache_entries, "cached steps"),
+    ];
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    print(&format!(
+        "Deleted: {}\nFreed: {}\n",
+        counts.join(", "),
+        size::render(removed.size_bytes)
+    ))
 }
 
 pub(crate) fn parse_name(text: &str) -> Result<Reference, ReferenceError> {

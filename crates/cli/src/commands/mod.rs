@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod disk;
 pub(crate) mod images;
 pub(crate) mod import;
+pub(crate) mod layout;
 pub(crate) mod machine;
 pub(crate) mod reference_pages;
 
