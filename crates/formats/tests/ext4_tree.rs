@@ -336,6 +336,30 @@ fn what_the_format_cannot_hold_is_refused() {
 }
 
 #[test]
+fn attributes_up_to_a_block_are_held_and_no_more() {
+    let tree_with = |value_bytes: usize| {
+        let mut tree = empty_tree();
+        let mut file = regular(0, 0, false);
+        let mut set = |name: &[u8], value: &[u8]| file.metadata.xattrs.insert(name.into(), value.into());
+        set(b"security.selinux", b"system_u:object_r:usr_t:s0\0");
+        set(b"user.large", &vec![5; value_bytes]);
+        child(&mut tree, file, b"labelled");
+        tree
+    };
+    // 4096 less the header (32), the entry (16 + 5, padded to 24) and the end (4).
+    check_image(write_image(&tree_with(4036), &options(16 * MIB)).path());
+    for value_bytes in [4037, 65_536] {
+        let reason = NodeReason::XattrSize {
+            name: "user.large".to_owned(),
+            value_bytes,
+            limit: "the attributes that are not in the inode must fit one block of 4096 bytes",
+        };
+        let error = plan(&tree_with(value_bytes), &options(16 * MIB)).unwrap_err();
+        assert_eq!(error, refused("labelled", reason));
+    }
+}
+
+#[test]
 fn names_that_no_entry_can_have_are_refused() {
     for (name, reason) in [
         (&b"a".repeat(256)[..], NodeReason::NameLength(256)),
