@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::selinux::{self, PolicyError};
 use crate::tree::{Content, Inode, InodeId, Node, Timestamp, Tree};
 use crate::verity::Digest;
 
@@ -13,20 +14,12 @@ pub enum BootError {
     /// A directory that must be there is not.
     #[error("boot tree: '/{0}' is missing or no directory")]
     NoDirectory(&'static str),
-    /// The image has an SELinux policy, whose labels cannot be given yet.
-    #[error("boot tree: SELinux policy '{policy}' cannot be applied: labelling is not supported")]
-    SelinuxPolicy {
-        /// The name of the policy (`targeted`).
-        policy: String,
-    },
-    /// A file of the SELinux policy cannot be read.
-    #[error("boot tree: '/{path}' cannot be read")]
-    Unreadable {
-        /// The path of the file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// A directory has several names, or contains itself.
+    #[error("boot tree: a directory of the image has several names")]
+    DirectoryLinks,
+    /// The SELinux policy of the image cannot be applied.
+    #[error("boot tree: the image's SELinux policy cannot be applied")]
+    Policy(#[from] PolicyError),
 }
 
 /// The tree whose [`super::image`] a machine boots from: what must not depend on the builder is taken out.
@@ -55,10 +48,12 @@ pub fn bootable(
         empty(tree.inode_mut(id), Timestamp { nanoseconds, ..mtime });
     }
     let mut tree = tree.map(Clone::clone);
-    keep_capabilities(&mut tree);
-    if let Some(policy) = policy_name(&tree, object)? {
-        return Err(BootError::SelinuxPolicy { policy });
+    require_one_name(&tree)?;
+    for (_, id) in tree.walk() {
+        let metadata = &mut tree.inode_mut(id).metadata;
+        metadata.xattrs.retain(|name, _| **name == *CAPABILITY);
     }
+    selinux::label(&mut tree, object)?;
     Ok(tree)
 }
 
@@ -74,44 +69,18 @@ fn empty(directory: &mut Inode<Content>, mtime: Timestamp) {
     directory.metadata.mtime = mtime;
 }
 
-fn keep_capabilities(tree: &mut Tree<Content>) {
-    for (_, id) in tree.walk() {
-        let metadata = &mut tree.inode_mut(id).metadata;
-        metadata.xattrs.retain(|name, _| **name == *CAPABILITY);
+/// Of every directory, so that a walk of the tree ends.
+fn require_one_name(tree: &Tree<Content>) -> Result<(), BootError> {
+    let links = tree.link_counts();
+    let mut pending = vec![tree.root()];
+    while let Some(id) = pending.pop() {
+        let Some(entries) = tree.inode(id).entries() else {
+            continue;
+        };
+        if links[id.index()] > 1 {
+            return Err(BootError::DirectoryLinks);
+        }
+        pending.extend(entries.values());
     }
-}
-
-/// The policy that `/etc/selinux/config` names.
-fn policy_name(
-    tree: &Tree<Content>,
-    object: &mut dyn FnMut(&Digest) -> std::io::Result<Vec<u8>>,
-) -> Result<Option<String>, BootError> {
-    let Some(config) = read(tree, "etc/selinux/config", object)? else {
-        return Ok(None);
-    };
-    let text = String::from_utf8_lossy(&config);
-    let mut settings = text.lines().filter_map(|line| line.split_once('='));
-    let policy = settings.find(|(key, _)| key.trim().eq_ignore_ascii_case("SELINUXTYPE"));
-    Ok(policy.map(|(_, value)| value.trim().to_owned()))
-}
-
-fn read(
-    tree: &Tree<Content>,
-    path: &str,
-    object: &mut dyn FnMut(&Digest) -> std::io::Result<Vec<u8>>,
-) -> Result<Option<Vec<u8>>, BootError> {
-    let Some(id) = tree.lookup(path.as_bytes()) else {
-        return Ok(None);
-    };
-    match &tree.inode(id).node {
-        Node::Regular(Content::Inline(bytes)) => Ok(Some(bytes.to_vec())),
-        Node::Regular(Content::Object { digest, .. }) => match object(digest) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(source) => Err(BootError::Unreadable {
-                path: path.to_owned(),
-                source,
-            }),
-        },
-        _ => Ok(None),
-    }
+    Ok(())
 }

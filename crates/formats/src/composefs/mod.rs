@@ -24,8 +24,10 @@ mod boot;
 mod inodes;
 mod layout;
 pub mod repository;
+mod selinux;
 
 pub use boot::{BootError, bootable};
+pub use selinux::PolicyError;
 
 use crate::erofs;
 use crate::tree::{Content, Metadata, Tree};

@@ -1,0 +1,291 @@
+//! SELinux labels of a tree, from the policy in it.
+//!
+//! Source: `selabel_file(5)`, and composefs-rs where that page leaves a choice. Files, below `/etc/selinux`:
+//!
+//! ```text
+//! config                                    SELINUXTYPE=<policy>
+//! <policy>/contexts/files/file_contexts     lines of: path pattern · optional kind (-d, --, -l, …) · label or <<none>>
+//!                      …file_contexts.local, …file_contexts.homedirs   more of them
+//!                      …file_contexts.subs, …file_contexts.subs_dist   lines of: path · path to label it as
+//! ```
+//!
+//! The last matching line wins. All patterns are one automaton, which reads a path and its kind once. Left out:
+//! look-around in patterns, which no policy of a distribution has; such a policy is refused.
+
+use std::collections::HashMap;
+use std::io;
+
+use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input};
+
+use crate::tree::{Content, InodeId, Node, Tree};
+use crate::verity::Digest;
+
+const LABEL: &[u8] = b"security.selinux";
+const CONFIG: &str = "etc/selinux/config";
+const NO_LABEL: &str = "<<none>>";
+/// Memory for the states of the automaton; it is slow, not wrong, with less than it needs.
+const CACHE_BYTES: usize = 10_000_000;
+
+/// A policy that cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// A file is missing, or no regular file.
+    #[error("'/{0}' is missing or no regular file")]
+    NoFile(String),
+    /// The contents of a file cannot be read.
+    #[error("'/{path}' cannot be read")]
+    Unreadable {
+        /// The path of the file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is malformed.
+    #[error("'/{path}' line {line}: {reason}")]
+    Line {
+        /// The path of the file.
+        path: String,
+        /// The number of the line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A pattern cannot be used.
+    #[error("a pattern of policy '{policy}' cannot be used: {reason}")]
+    Pattern {
+        /// The name of the policy.
+        policy: String,
+        /// What the pattern is and what is wrong with it.
+        reason: String,
+    },
+}
+
+/// Gives every inode the label of the policy in the tree, or none if there is no policy. A hard link whose names need
+/// different labels becomes several inodes. No directory may have several names.
+pub(super) fn label(
+    tree: &mut Tree<Content>,
+    object: &mut dyn FnMut(&Digest) -> io::Result<Vec<u8>>,
+) -> Result<(), PolicyError> {
+    let mut policy = Policy::load(tree, object)?;
+    let mut labelled: HashMap<InodeId, Option<String>> = HashMap::new();
+    let mut pending = vec![(tree.root(), Vec::from(b""), tree.root(), Vec::from(b"/"))];
+    while let Some((directory, name, id, path)) = pending.pop() {
+        let label = match &mut policy {
+            Some(policy) => policy.lookup(&path, kind(&tree.inode(id).node))?,
+            None => None,
+        };
+        let id = match labelled.get(&id) {
+            Some(other) if *other != label => {
+                let copy = tree.add(tree.inode(id).clone());
+                tree.link(directory, &name, copy);
+                copy
+            }
+            _ => id,
+        };
+        let xattrs = &mut tree.inode_mut(id).metadata.xattrs;
+        match &label {
+            Some(label) => xattrs.insert(LABEL.into(), label.as_bytes().into()),
+            None => xattrs.remove(LABEL),
+        };
+        labelled.insert(id, label);
+        for (name, child) in tree.inode(id).entries().into_iter().flatten().rev() {
+            let path = below(&path, name);
+            let path = policy
+                .as_ref()
+                .and_then(|policy| policy.aliases.get(&path).cloned())
+                .unwrap_or(path);
+            pending.push((id, name.to_vec(), *child, path));
+        }
+    }
+    Ok(())
+}
+
+fn below(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = directory.to_vec();
+    if !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
+
+/// The letter of `selabel_file(5)`.
+fn kind(node: &Node<Content>) -> u8 {
+    match node {
+        Node::Directory(_) => b'd',
+        Node::Regular(_) => b'-',
+        Node::Symlink(_) => b'l',
+        Node::CharacterDevice(_) => b'c',
+        Node::BlockDevice(_) => b'b',
+        Node::Fifo => b'p',
+        Node::Socket => b's',
+    }
+}
+
+struct Policy {
+    name: String,
+    /// Paths that are labelled as others.
+    aliases: HashMap<Vec<u8>, Vec<u8>>,
+    /// Of all patterns, the last line first: the automaton prefers the first.
+    automaton: DFA,
+    cache: Cache,
+    /// The label of each pattern.
+    labels: Vec<String>,
+}
+
+impl Policy {
+    /// `None` if the tree names no policy.
+    fn load(
+        tree: &Tree<Content>,
+        object: &mut dyn FnMut(&Digest) -> io::Result<Vec<u8>>,
+    ) -> Result<Option<Self>, PolicyError> {
+        let Some(config) = read(tree, CONFIG, object)? else {
+            return Ok(None);
+        };
+        let mut settings = config.lines().filter_map(|line| line.split_once('='));
+        let setting = settings.find(|(key, _)| key.trim().eq_ignore_ascii_case("SELINUXTYPE"));
+        let Some((_, name)) = setting else {
+            return Ok(None);
+        };
+        let name = name.trim().to_owned();
+        let base = format!("etc/selinux/{name}/contexts/files/file_contexts");
+        let mut specifications = Vec::new();
+        for suffix in ["", ".local", ".homedirs"] {
+            let path = format!("{base}{suffix}");
+            match read(tree, &path, object)? {
+                Some(text) => specifications.extend(parse_specifications(&path, &text)?),
+                None if suffix.is_empty() => return Err(PolicyError::NoFile(path)),
+                None => {}
+            }
+        }
+        let mut aliases = HashMap::new();
+        for suffix in [".subs", ".subs_dist"] {
+            let path = format!("{base}{suffix}");
+            let text = read(tree, &path, object)?.unwrap_or_default();
+            aliases.extend(parse_aliases(&path, &text)?);
+        }
+        specifications.reverse();
+        let (patterns, labels): (Vec<String>, Vec<String>) = specifications.into_iter().unzip();
+        let automaton = automaton(&name, &patterns)?;
+        Ok(Some(Policy {
+            name,
+            aliases,
+            cache: automaton.create_cache(),
+            automaton,
+            labels,
+        }))
+    }
+
+    fn lookup(&mut self, path: &[u8], kind: u8) -> Result<Option<String>, PolicyError> {
+        let subject = [path, &[kind]].concat();
+        let input = Input::new(&subject).anchored(Anchored::Yes);
+        let found = self.automaton.try_search_fwd(&mut self.cache, &input);
+        let found = found.map_err(|error| unusable(&self.name, &error))?;
+        let label = found.and_then(|found| self.labels.get(found.pattern().as_usize()));
+        Ok(label.filter(|label| *label != NO_LABEL).cloned())
+    }
+}
+
+fn automaton(policy: &str, patterns: &[String]) -> Result<DFA, PolicyError> {
+    DFA::builder()
+        .syntax(
+            syntax::Config::new()
+                .unicode(false)
+                .utf8(false)
+                .line_terminator(0),
+        )
+        .configure(
+            DFA::config()
+                .cache_capacity(CACHE_BYTES)
+                .skip_cache_capacity_check(true),
+        )
+        .build_many(patterns)
+        .map_err(|error| unusable(policy, &error))
+}
+
+/// The causes of the error say which pattern it is.
+fn unusable(policy: &str, error: &(dyn std::error::Error + 'static)) -> PolicyError {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    PolicyError::Pattern {
+        policy: policy.to_owned(),
+        reason: causes.join(": "),
+    }
+}
+
+/// Patterns of a path and its kind, and their labels.
+fn parse_specifications(path: &str, text: &str) -> Result<Vec<(String, String)>, PolicyError> {
+    let mut specifications = Vec::new();
+    for (number, fields) in records(text) {
+        let (pattern, kind, label) = match fields.as_slice() {
+            [pattern, label] if !label.starts_with('-') => (pattern, ".", label),
+            [pattern, kind, label] => (pattern, parse_kind(path, number, kind)?, label),
+            _ => {
+                return Err(defect(
+                    path,
+                    number,
+                    "a pattern, an optional kind and a label are expected",
+                ));
+            }
+        };
+        specifications.push((format!("^({pattern}){kind}$"), (*label).to_owned()));
+    }
+    Ok(specifications)
+}
+
+fn parse_kind<'a>(path: &str, number: usize, text: &'a str) -> Result<&'a str, PolicyError> {
+    let kind = text.strip_prefix('-').unwrap_or_default();
+    if ["b", "c", "d", "p", "l", "s", "-"].contains(&kind) {
+        return Ok(kind);
+    }
+    Err(defect(path, number, "the kind is none of -b -c -d -p -l -s --"))
+}
+
+fn parse_aliases(path: &str, text: &str) -> Result<HashMap<Vec<u8>, Vec<u8>>, PolicyError> {
+    let mut aliases = HashMap::new();
+    for (number, fields) in records(text) {
+        let [alias, original] = fields.as_slice() else {
+            return Err(defect(path, number, "two paths are expected"));
+        };
+        aliases.insert(alias.as_bytes().to_vec(), original.as_bytes().to_vec());
+    }
+    Ok(aliases)
+}
+
+/// The fields of every line that is neither empty nor a comment, with its number.
+fn records(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
+    let lines = (1..).zip(text.lines());
+    let records = lines.map(|(number, line)| (number, line.split_whitespace().collect::<Vec<_>>()));
+    records.filter(|(_, fields)| fields.first().is_some_and(|field| !field.starts_with('#')))
+}
+
+fn defect(path: &str, line: usize, reason: &'static str) -> PolicyError {
+    PolicyError::Line {
+        path: path.to_owned(),
+        line,
+        reason,
+    }
+}
+
+/// The text of a file; `None` if there is none of that path.
+fn read(
+    tree: &Tree<Content>,
+    path: &str,
+    object: &mut dyn FnMut(&Digest) -> io::Result<Vec<u8>>,
+) -> Result<Option<String>, PolicyError> {
+    let Some(id) = tree.lookup(path.as_bytes()) else {
+        return Ok(None);
+    };
+    let bytes = match &tree.inode(id).node {
+        Node::Regular(Content::Inline(bytes)) => Ok(bytes.to_vec()),
+        Node::Regular(Content::Object { digest, .. }) => object(digest),
+        _ => return Err(PolicyError::NoFile(path.to_owned())),
+    };
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    text.map(Some).map_err(|source| PolicyError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
+}
