@@ -50,7 +50,7 @@ impl Sample {
                 seconds,
                 nanoseconds: seconds as u32,
             },
-            xattrs: [(Box::from(&b"user.name"[..]), name.as_bytes().into())].into(),
+            xattrs: [(Box::from(&b"trusted.name"[..]), name.as_bytes().into())].into(),
         };
         let id = self.tree.add(Inode { metadata, node });
         self.tree.link(directory, name.as_bytes(), id);
