@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::selinux::{self, PolicyError};
+use super::selinux;
 use crate::tree::{Content, Inode, InodeId, Node, Timestamp, Tree};
 use crate::verity::Digest;
 
@@ -17,9 +17,35 @@ pub enum BootError {
     /// A directory has several names, or contains itself.
     #[error("boot tree: a directory of the image has several names")]
     DirectoryLinks,
-    /// The SELinux policy of the image cannot be applied.
-    #[error("boot tree: the image's SELinux policy cannot be applied")]
-    Policy(#[from] PolicyError),
+    /// A file cannot be read.
+    #[error("boot tree: '/{path}' cannot be read")]
+    Unreadable {
+        /// The path of the file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of the SELinux policy is missing, or no regular file.
+    #[error("boot tree: '/{0}' of the SELinux policy is missing or no regular file")]
+    NoPolicyFile(String),
+    /// A line of the SELinux policy is malformed.
+    #[error("boot tree: '/{path}' line {line}: {reason}")]
+    PolicyLine {
+        /// The path of the file.
+        path: String,
+        /// The number of the line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A pattern of the SELinux policy cannot be used.
+    #[error("boot tree: a pattern of SELinux policy '{policy}' cannot be used: {reason}")]
+    PolicyPattern {
+        /// The name of the policy.
+        policy: String,
+        /// What the pattern is and what is wrong with it.
+        reason: String,
+    },
 }
 
 /// The tree whose [`super::image`] a machine boots from: what must not depend on the builder is taken out.

@@ -14,12 +14,12 @@ const METACOPY: &[u8] = b"trusted.overlay.metacopy";
 const REDIRECT: &[u8] = b"trusted.overlay.redirect";
 const OVERLAY: &[u8] = b"trusted.overlay.";
 const ESCAPED_OVERLAY: &[u8] = b"trusted.overlay.overlay.";
-/// What makes overlayfs show an empty file as a whiteout, for lower layers with either attribute prefix.
+/// What makes an empty file a whiteout for an overlay on top of the composefs, with either attribute prefix.
 const WHITEOUT: [(&[u8], &[u8]); 2] = [
     (b"trusted.overlay.overlay.whiteout", b""),
     (b"user.overlay.whiteout", b""),
 ];
-/// What makes overlayfs look for such files in a directory.
+/// What makes such an overlay look for them in a directory.
 const WHITEOUTS: [(&[u8], &[u8]); 4] = [
     (b"trusted.overlay.overlay.whiteouts", b""),
     (b"user.overlay.whiteouts", b""),

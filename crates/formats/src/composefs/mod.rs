@@ -15,7 +15,7 @@
 //! * The root has 256 character devices 0:0 named `00` to `ff`, which hide the directories of `objects/`, and
 //!   `trusted.overlay.opaque`.
 //! * An attribute of the tree named `trusted.overlay.…` is stored as `trusted.overlay.overlay.…`, a character device
-//!   0:0 of the tree as an empty file with attributes that make overlayfs present it as one again.
+//!   0:0 of the tree as an empty file with attributes that an overlay on top of the composefs takes for a whiteout.
 //! * A hard-linked inode is numbered where a depth-first walk finds it first.
 //!
 //! Refused, though EROFS could store it: file contents over 8 TiB (more than one chunk) and hard-linked whiteouts.
@@ -27,7 +27,6 @@ pub mod repository;
 mod selinux;
 
 pub use boot::{BootError, bootable};
-pub use selinux::PolicyError;
 
 use crate::erofs;
 use crate::tree::{Content, Metadata, Tree};

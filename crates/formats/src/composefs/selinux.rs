@@ -19,6 +19,7 @@ use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
+use super::BootError;
 use crate::tree::{Content, InodeId, Node, Tree};
 use crate::verity::Digest;
 
@@ -28,46 +29,12 @@ const NO_LABEL: &str = "<<none>>";
 /// Memory for the states of the automaton; it is slow, not wrong, with less than it needs.
 const CACHE_BYTES: usize = 10_000_000;
 
-/// A policy that cannot be applied.
-#[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
-    /// A file is missing, or no regular file.
-    #[error("'/{0}' is missing or no regular file")]
-    NoFile(String),
-    /// The contents of a file cannot be read.
-    #[error("'/{path}' cannot be read")]
-    Unreadable {
-        /// The path of the file.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// A line is malformed.
-    #[error("'/{path}' line {line}: {reason}")]
-    Line {
-        /// The path of the file.
-        path: String,
-        /// The number of the line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// A pattern cannot be used.
-    #[error("a pattern of policy '{policy}' cannot be used: {reason}")]
-    Pattern {
-        /// The name of the policy.
-        policy: String,
-        /// What the pattern is and what is wrong with it.
-        reason: String,
-    },
-}
-
 /// Gives every inode the label of the policy in the tree, or none if there is no policy. A hard link whose names need
 /// different labels becomes several inodes. No directory may have several names.
 pub(super) fn label(
     tree: &mut Tree<Content>,
     object: &mut dyn FnMut(&Digest) -> io::Result<Vec<u8>>,
-) -> Result<(), PolicyError> {
+) -> Result<(), BootError> {
     let mut policy = Policy::load(tree, object)?;
     let mut labelled: HashMap<InodeId, Option<String>> = HashMap::new();
     let mut pending = vec![(tree.root(), Vec::from(b""), tree.root(), Vec::from(b"/"))];
@@ -140,7 +107,7 @@ impl Policy {
     fn load(
         tree: &Tree<Content>,
         object: &mut dyn FnMut(&Digest) -> io::Result<Vec<u8>>,
-    ) -> Result<Option<Self>, PolicyError> {
+    ) -> Result<Option<Self>, BootError> {
         let Some(config) = read(tree, CONFIG, object)? else {
             return Ok(None);
         };
@@ -156,7 +123,7 @@ impl Policy {
             let path = format!("{base}{suffix}");
             match read(tree, &path, object)? {
                 Some(text) => specifications.extend(parse_specifications(&path, &text)?),
-                None if suffix.is_empty() => return Err(PolicyError::NoFile(path)),
+                None if suffix.is_empty() => return Err(BootError::NoPolicyFile(path)),
                 None => {}
             }
         }
@@ -178,7 +145,7 @@ impl Policy {
         }))
     }
 
-    fn lookup(&mut self, path: &[u8], kind: u8) -> Result<Option<String>, PolicyError> {
+    fn lookup(&mut self, path: &[u8], kind: u8) -> Result<Option<String>, BootError> {
         let subject = [path, &[kind]].concat();
         let input = Input::new(&subject).anchored(Anchored::Yes);
         let found = self.automaton.try_search_fwd(&mut self.cache, &input);
@@ -188,7 +155,7 @@ impl Policy {
     }
 }
 
-fn automaton(policy: &str, patterns: &[String]) -> Result<DFA, PolicyError> {
+fn automaton(policy: &str, patterns: &[String]) -> Result<DFA, BootError> {
     DFA::builder()
         .syntax(
             syntax::Config::new()
@@ -206,17 +173,17 @@ fn automaton(policy: &str, patterns: &[String]) -> Result<DFA, PolicyError> {
 }
 
 /// The causes of the error say which pattern it is.
-fn unusable(policy: &str, error: &(dyn std::error::Error + 'static)) -> PolicyError {
+fn unusable(policy: &str, error: &(dyn std::error::Error + 'static)) -> BootError {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let causes: Vec<_> = causes.map(ToString::to_string).collect();
-    PolicyError::Pattern {
+    BootError::PolicyPattern {
         policy: policy.to_owned(),
         reason: causes.join(": "),
     }
 }
 
 /// Patterns of a path and its kind, and their labels.
-fn parse_specifications(path: &str, text: &str) -> Result<Vec<(String, String)>, PolicyError> {
+fn parse_specifications(path: &str, text: &str) -> Result<Vec<(String, String)>, BootError> {
     let mut specifications = Vec::new();
     for (number, fields) in records(text) {
         let (pattern, kind, label) = match fields.as_slice() {
@@ -235,7 +202,7 @@ fn parse_specifications(path: &str, text: &str) -> Result<Vec<(String, String)>,
     Ok(specifications)
 }
 
-fn parse_kind<'a>(path: &str, number: usize, text: &'a str) -> Result<&'a str, PolicyError> {
+fn parse_kind<'a>(path: &str, number: usize, text: &'a str) -> Result<&'a str, BootError> {
     let kind = text.strip_prefix('-').unwrap_or_default();
     if ["b", "c", "d", "p", "l", "s", "-"].contains(&kind) {
         return Ok(kind);
@@ -243,7 +210,7 @@ fn parse_kind<'a>(path: &str, number: usize, text: &'a str) -> Result<&'a str, P
     Err(defect(path, number, "the kind is none of -b -c -d -p -l -s --"))
 }
 
-fn parse_aliases(path: &str, text: &str) -> Result<HashMap<Vec<u8>, Vec<u8>>, PolicyError> {
+fn parse_aliases(path: &str, text: &str) -> Result<HashMap<Vec<u8>, Vec<u8>>, BootError> {
     let mut aliases = HashMap::new();
     for (number, fields) in records(text) {
         let [alias, original] = fields.as_slice() else {
@@ -261,8 +228,8 @@ fn records(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
     records.filter(|(_, fields)| fields.first().is_some_and(|field| !field.starts_with('#')))
 }
 
-fn defect(path: &str, line: usize, reason: &'static str) -> PolicyError {
-    PolicyError::Line {
+fn defect(path: &str, line: usize, reason: &'static str) -> BootError {
+    BootError::PolicyLine {
         path: path.to_owned(),
         line,
         reason,
@@ -274,17 +241,17 @@ fn read(
     tree: &Tree<Content>,
     path: &str,
     object: &mut dyn FnMut(&Digest) -> io::Result<Vec<u8>>,
-) -> Result<Option<String>, PolicyError> {
+) -> Result<Option<String>, BootError> {
     let Some(id) = tree.lookup(path.as_bytes()) else {
         return Ok(None);
     };
     let bytes = match &tree.inode(id).node {
         Node::Regular(Content::Inline(bytes)) => Ok(bytes.to_vec()),
         Node::Regular(Content::Object { digest, .. }) => object(digest),
-        _ => return Err(PolicyError::NoFile(path.to_owned())),
+        _ => return Err(BootError::NoPolicyFile(path.to_owned())),
     };
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
-    text.map(Some).map_err(|source| PolicyError::Unreadable {
+    text.map(Some).map_err(|source| BootError::Unreadable {
         path: path.to_owned(),
         source,
     })
