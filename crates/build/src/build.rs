@@ -1,11 +1,13 @@
 //! `osmith build`: what is asked for, and the way from there to an image.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use osmith_formats::tree::Timestamp;
+use osmith_image::layout::{LoadOptions, load};
 use osmith_image::store::{Image, Store};
-use osmith_image::{ImageConfig, Location, Reference};
+use osmith_image::tar::Limits;
+use osmith_image::{ImageConfig, Location, Platform, Reference};
 use osmith_report::{Event, Failure, Observer, Outcome, Severity as Loudness, Step, StepId};
 
 use crate::commit::commit;
@@ -90,6 +92,8 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
     }
     let mut images = StoreImages {
         store,
+        platform: &request.platforms.target,
+        observer,
         found: BTreeMap::new(),
     };
     let wanted = Wanted {
@@ -172,6 +176,8 @@ fn announce(
 /// Base images, looked up in the store.
 struct StoreImages<'s> {
     store: &'s Store,
+    platform: &'s Platform,
+    observer: &'s dyn Observer,
     found: BTreeMap<String, Image>,
 }
 
@@ -186,24 +192,60 @@ impl BaseImages for StoreImages<'_> {
                     message: error.to_string(),
                     note: error.hints().into_iter().next().unwrap_or_default(),
                 })?;
-        let Location::Store(reference) = location else {
-            return Err(MissingImage {
-                message: format!("`{name}` is not in the store"),
-                note: "read it with osmith load first, and name what it is called then".to_owned(),
-            });
+        let image = match &location {
+            Location::Store(reference) => self.store.image(reference).map_err(|error| missing(&error))?,
+            Location::OciDirectory { path, name } | Location::OciArchive { path, name } => {
+                self.load(path, name)?
+            }
         };
-        let image = self.store.image(&reference).map_err(|error| MissingImage {
-            message: chain_of(&error),
-            note: error.hints().into_iter().next().unwrap_or_default(),
-        })?;
         let config = image.config.clone();
         self.found.insert(name.to_owned(), image);
         Ok(config)
     }
 }
 
+impl StoreImages<'_> {
+    /// Takes the image of a layout into the store, without a name there.
+    fn load(&self, path: &Path, name: &Option<String>) -> Result<Image, MissingImage> {
+        let options = LoadOptions {
+            select: name.clone(),
+            platform: self.platform.clone(),
+            names: Some(Vec::new()),
+            limits: Limits::default(),
+        };
+        let quiet = Quiet(self.observer);
+        let mut loaded =
+            load(path, self.store, &options, &quiet, StepId(0)).map_err(|error| missing(&error))?;
+        match (loaded.pop(), loaded.is_empty()) {
+            (Some(only), true) => Ok(only.image),
+            _ => Err(MissingImage {
+                message: format!("there is not exactly one image in '{}'", path.display()),
+                note: "add the name of one of them: oci:PATH:NAME".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Passes on the wish to stop, and nothing else: the plan is not made yet.
+struct Quiet<'o>(&'o dyn Observer);
+
+impl Observer for Quiet<'_> {
+    fn observe(&self, _: Event) {}
+
+    fn interrupted(&self) -> bool {
+        self.0.interrupted()
+    }
+}
+
+fn missing(error: &dyn Failure) -> MissingImage {
+    MissingImage {
+        message: chain_of(error),
+        note: error.hints().into_iter().next().unwrap_or_default(),
+    }
+}
+
 /// An error with its causes in one line.
-fn chain_of(error: &dyn std::error::Error) -> String {
+fn chain_of(error: &dyn Failure) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -6,7 +6,10 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use osmith_build::{BuiltImage, Request, build};
-use osmith_report::{Event, Observer, Outcome, Silent};
+use osmith_image::compression::Codec;
+use osmith_image::layout::{LayoutFormat, SaveOptions, save};
+use osmith_image::store::Encoding;
+use osmith_report::{Event, Observer, Outcome, Silent, StepId};
 use site::{Site, told};
 
 /// Remembers how steps ended.
@@ -237,4 +240,39 @@ fn a_context_that_is_missing() {
     let mut request = site.request("FROM scratch\n");
     request.context = Path::new("does/not/exist").to_owned();
     insta::assert_snapshot!(told(&build(&site.store, &request, &Silent).unwrap_err()));
+}
+
+#[test]
+fn bases_in_layouts() {
+    let site = Site::new(&[("a", "A")]);
+    let base = site.build("FROM scratch\nCOPY a /base\n");
+    let layout = site.context.join("layout");
+    let archive = site.context.join("archive");
+    for (path, format) in [
+        (&layout, LayoutFormat::Directory),
+        (&archive, LayoutFormat::Archive),
+    ] {
+        let options = SaveOptions {
+            format,
+            encoding: Encoding::of(Codec::Zstd),
+            name: None,
+        };
+        save(&base.image, &site.store, path, &options, &Silent, StepId(0)).unwrap();
+    }
+    let other = Site::new(&[("b", "B")]);
+    let text = format!(
+        "FROM oci:{}\nCOPY b /\nCOPY --from=oci-archive:{} /base /copy\n",
+        layout.display(),
+        archive.display()
+    );
+    let built = other.build(&text);
+    assert_eq!(
+        other.listing(&built),
+        "0644 0:0 b \"B\"\n0644 0:0 base \"A\"\n0644 0:0 copy \"A\"\n"
+    );
+    assert!(
+        other
+            .fails("FROM oci:does/not/exist\n")
+            .starts_with("Input: Containerfile:1:6: ")
+    );
 }
