@@ -1,5 +1,6 @@
 #!/bin/bash
 # Dracut module: mounts the root of a machine that osmith or bootc installed (kernel argument composefs=).
+# shellcheck disable=SC2154 # dracut sets moddir, initdir, systemdsystemunitdir and SYSTEMCTL
 
 check() {
     require_binaries /usr/lib/osmith/osmith-initrd || return 1
