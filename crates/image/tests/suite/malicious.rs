@@ -9,8 +9,7 @@ use crate::trees::store;
 use osmith_image::compression::Codec;
 use osmith_image::layer::{LayerError, PathError};
 use osmith_image::layout::{LayoutError, LayoutFormat, LoadOptions, SaveOptions, load, save};
-use osmith_image::store::Image;
-use osmith_image::store::{Encoding, Store};
+use osmith_image::store::{Access, Encoding, Image, Store};
 use osmith_image::tar::{HeaderError, Limits, TarError};
 use osmith_image::{ImportError, ImportOptions, Platform, RuntimeConfig, import};
 use osmith_report::{Class, Failure, Silent, StepId};
@@ -337,6 +336,82 @@ fn a_text_is_no_archive_and_the_hint_says_so() {
             .to_string()
             .contains("bad header at byte 0")
     );
+}
+
+#[test]
+fn a_request_to_stop_is_followed_and_leaves_nothing() {
+    struct Stopped;
+    impl osmith_report::Observer for Stopped {
+        fn observe(&self, _: osmith_report::Event) {}
+        fn interrupted(&self) -> bool {
+            true
+        }
+    }
+    let (directory, store) = store();
+    let archive = Archive::default().file("x", &[1; 5000]).end();
+    let error = import(&archive[..], None, &store, options("x"), &Stopped, StepId(0)).unwrap_err();
+    assert_eq!(error.class(), Class::Interrupted);
+    let image = import_bytes(&store, "x", &archive).unwrap();
+    let output = directory.path().join("tmp/saved");
+    for format in [LayoutFormat::Directory, LayoutFormat::Archive] {
+        let options = SaveOptions {
+            format,
+            encoding: Encoding::of(Codec::Zstd),
+            name: None,
+        };
+        let error = save(&image, &store, &output, &options, &Stopped, StepId(0)).unwrap_err();
+        assert_eq!(error.class(), Class::Interrupted);
+        assert_eq!(
+            std::fs::read_dir(directory.path().join("tmp")).unwrap().count(),
+            0
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_so_and_leaves_the_store_as_it_was() {
+    let Some(mount) = osmith_testing::oracle::require("mount") else {
+        return;
+    };
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new(mount)
+        .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+        .arg(directory.path())
+        .status();
+    assert!(mounted.unwrap().success());
+    let unmount = Unmount(directory.path().to_owned());
+    let store = Store::open(&directory.path().join("store"), Access::ReadWrite).unwrap();
+    let small = Archive::default().file("x", &[1; 5000]).end();
+    let image = import_bytes(&store, "small", &small).unwrap();
+    let mut large = Archive::default();
+    for seed in 0..100u8 {
+        large = large.file(&format!("file-{seed}"), &vec![seed; 100_000]);
+    }
+    let large = large.file("big", &vec![1; 9 << 20]).end();
+    let error = import_bytes(&store, "large", &large).unwrap_err();
+    assert_eq!(error.class(), Class::Environment, "{error:?}");
+    assert!(error.hints()[0].contains("osmith prune"), "{error:?}");
+    assert_eq!(store.names().unwrap().len(), 1);
+    store.prune(&Default::default(), &Silent).unwrap();
+    assert!(store.verify(&Silent, StepId(0)).unwrap().is_empty());
+    assert_eq!(store.image(&"small".parse().unwrap()).unwrap(), image);
+    drop(store);
+    drop(unmount);
+}
+
+/// Unmounts when dropped, also when the test fails.
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
+    }
 }
 
 /// An image of two layers in an OCI layout, its own layers compressed.

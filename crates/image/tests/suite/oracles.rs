@@ -351,6 +351,60 @@ fn a_second_image_joins_the_directory() {
     );
 }
 
+/// Puts Docker's media types into a layout, and new digests where they change.
+fn make_docker_layout(layout: &Path) {
+    let index = fs::read_to_string(layout.join("index.json")).unwrap();
+    let manifest = &osmith_image::Index::from_bytes(index.as_bytes())
+        .unwrap()
+        .manifests[0];
+    let blob = |digest: &osmith_image::Sha256Digest| layout.join("blobs/sha256").join(digest.hex());
+    let docker = fs::read_to_string(blob(&manifest.digest))
+        .unwrap()
+        .replace(
+            "vnd.oci.image.manifest.v1+json",
+            "vnd.docker.distribution.manifest.v2+json",
+        )
+        .replace(
+            "vnd.oci.image.config.v1+json",
+            "vnd.docker.container.image.v1+json",
+        )
+        .replace(
+            "vnd.oci.image.layer.v1.tar+gzip",
+            "vnd.docker.image.rootfs.diff.tar.gzip",
+        );
+    let digest = osmith_image::Sha256Digest::of(docker.as_bytes());
+    fs::write(blob(&digest), &docker).unwrap();
+    let index = index
+        .replace(&manifest.digest.to_string(), &digest.to_string())
+        .replace(
+            &format!("\"size\":{}", manifest.size_bytes),
+            &format!("\"size\":{}", docker.len()),
+        );
+    fs::write(layout.join("index.json"), index).unwrap();
+}
+
+#[test]
+fn an_image_with_dockers_media_types_is_loaded_and_leaves_with_those_of_oci() {
+    let (_directory, store) = store();
+    let work = tempfile::tempdir().unwrap();
+    let image = sample_image(work.path(), &store);
+    let (layout, back) = (work.path().join("docker"), work.path().join("back"));
+    let options = save_options(LayoutFormat::Directory, Codec::Gzip);
+    let saved = save(&image, &store, &layout, &options, &Silent, StepId(0)).unwrap();
+    make_docker_layout(&layout);
+    let (_other_directory, other) = crate::trees::store();
+    let loaded = load(&layout, &other, &load_options(), &Silent, StepId(0)).unwrap();
+    let docker = &loaded[0].image;
+    let media_type = docker.manifest.media_type.as_deref();
+    assert_eq!(media_type, Some(osmith_image::media_type::DOCKER_MANIFEST));
+    assert_eq!(
+        view(&docker.tree(&other).unwrap()),
+        view(&image.tree(&store).unwrap())
+    );
+    let again = save(docker, &other, &back, &options, &Silent, StepId(0)).unwrap();
+    assert_eq!(again.digest, saved.digest);
+}
+
 #[test]
 fn skopeo_reads_what_is_saved_and_what_it_writes_is_loaded() {
     let Some(skopeo) = oracle::require("skopeo") else {
