@@ -161,8 +161,8 @@ fn it_grows() {
 #[test]
 #[ignore = "long"]
 fn it_grows_from_and_to_many_sizes() {
-    for size_bytes in [90, 128, 129, 1000, 2048, 2100, 8191, 8192, 8200].map(|mib| mib * MIB) {
-        for grown_bytes in [130, 2049, 8192, 8193, 16_500, 100_000].map(|mib| mib * MIB) {
+    for size_bytes in [90, 129, 8191, 8200].map(|mib| mib * MIB) {
+        for grown_bytes in [2049, 8193, 100_000].map(|mib| mib * MIB) {
             if grown_bytes > size_bytes {
                 grow(size_bytes, grown_bytes);
             }
