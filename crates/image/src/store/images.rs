@@ -234,9 +234,15 @@ impl Store {
                     pending.push(path);
                     continue;
                 }
-                let name = path.strip_prefix("names/").unwrap_or_default().parse();
-                let digest = self.read(&path)?.and_then(|bytes| parse_digest(&bytes));
-                if let (Ok(name), Some(digest)) = (name, digest) {
+                // What is no name is not the store's; but a name that leads nowhere may be all that keeps an image.
+                let Ok(name) = path
+                    .strip_prefix("names/")
+                    .unwrap_or_default()
+                    .parse::<Reference>()
+                else {
+                    continue;
+                };
+                if let Some(digest) = self.named(&name)? {
                     found.push((name, digest));
                 }
             }

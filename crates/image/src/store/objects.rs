@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use osmith_formats::tree::{Content, INLINE_MAX_BYTES};
@@ -215,7 +215,9 @@ impl ObjectWriter<'_> {
             digest: measured.digest,
             size_bytes: measured.size_bytes,
         };
-        if let Some(unnamed) = self.file.filter(|_| measured.size_bytes > 0) {
+        if let Some(unnamed) = self.file {
+            let ended = unnamed.file.set_len(measured.size_bytes);
+            ended.map_err(|error| self.store.io("write to", files::TMP, error))?;
             self.store.name_object(&unnamed, &content)?;
         }
         Ok(content)
@@ -243,7 +245,15 @@ impl ObjectWriter<'_> {
             Some(unnamed) => unnamed,
             None => self.file.insert(Unnamed::create(self.store.root())?),
         };
-        unnamed.file.write_all(&self.pending)?;
+        // A piece of zeros becomes a hole.
+        match self.pending.iter().all(|byte| *byte == 0) {
+            true => drop(
+                unnamed
+                    .file
+                    .seek(io::SeekFrom::Current(self.pending.len() as i64))?,
+            ),
+            false => unnamed.file.write_all(&self.pending)?,
+        }
         self.pending.clear();
         Ok(())
     }
@@ -405,6 +415,21 @@ mod tests {
             std::fs::read_dir(directory.path().join("tmp")).unwrap().count(),
             0
         );
+    }
+
+    #[test]
+    fn zeros_take_no_space() {
+        let (_directory, store) = store();
+        let mut data = vec![0; 8 << 20];
+        data[(4 << 20) + 5] = 1;
+        let mut writer = store.object_writer().unwrap();
+        writer.write_all(&data).unwrap();
+        let content = writer.finish().unwrap();
+        assert_eq!(read(&store, &content), data);
+        let Content::Object { digest, .. } = content else {
+            panic!("inline")
+        };
+        assert!(store.read_object(&digest).unwrap().metadata().unwrap().blocks() * 512 <= 2 << 20);
     }
 
     #[test]

@@ -65,13 +65,11 @@ impl Attributes {
         found
     }
 
+    /// Paths and extended attributes of all files would make no sense, and the latter be a way to fill the memory.
     fn fill_from(&mut self, global: &Attributes) {
         self.uid = self.uid.or(global.uid);
         self.gid = self.gid.or(global.gid);
         self.mtime = self.mtime.or(global.mtime);
-        for (name, value) in &global.xattrs {
-            self.xattrs.entry(name.clone()).or_insert_with(|| value.clone());
-        }
     }
 
     fn take_records(&mut self, bytes: &[u8]) -> Result<(), HeaderError> {
@@ -123,30 +121,35 @@ impl Attributes {
     }
 
     /// The map from the blocks at the start of the data: the number of pieces, then offset and length of each, one a
-    /// line. `None` if more blocks are needed.
-    pub(super) fn sparse_data_map(&self, text: &[u8]) -> Result<Option<SparseMap>, HeaderError> {
-        let bad = || HeaderError::Sparse;
-        let mut lines = text.split_inclusive(|byte| *byte == b'\n').map(|line| {
-            let digits = line.strip_suffix(b"\n")?;
-            Some(pax::parse_number(digits, "sparse offset"))
-        });
-        let Some(count) = lines.next().flatten() else {
-            return Ok(None);
-        };
-        let count = count.map_err(|_| bad())?;
+    /// line.
+    pub(super) fn sparse_data_map(&self, text: &[u8]) -> Result<SparseMap, HeaderError> {
+        let number = |line: &[u8]| pax::parse_number(line, "sparse offset").map_err(|_| HeaderError::Sparse);
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let mut next = || lines.next().ok_or(HeaderError::Sparse).and_then(number);
+        let count = next()?;
         let mut pieces = Vec::new();
         for _ in 0..count {
-            let (Some(offset), Some(length)) = (lines.next().flatten(), lines.next().flatten()) else {
-                return Ok(None);
-            };
-            pieces.push((offset.map_err(|_| bad())?, length.map_err(|_| bad())?));
+            pieces.push((next()?, next()?));
         }
-        Ok(Some(SparseMap {
+        Ok(SparseMap {
             pieces,
-            size_bytes: self.sparse.size_bytes.ok_or_else(bad)?,
+            size_bytes: self.sparse.size_bytes.ok_or(HeaderError::Sparse)?,
             map_bytes: text.len() as u64,
-        }))
+        })
     }
+}
+
+/// How many lines the map at the start of the data has, as its first line says; `None` if that line is not whole.
+pub(super) fn sparse_data_lines(text: &[u8]) -> Result<Option<u64>, HeaderError> {
+    let Some(end) = text.iter().take(20).position(|byte| *byte == b'\n') else {
+        return match text.len() > 20 {
+            true => Err(HeaderError::Sparse),
+            false => Ok(None),
+        };
+    };
+    let digits = text.get(..end).unwrap_or_default();
+    let count = pax::parse_number(digits, "sparse offset").map_err(|_| HeaderError::Sparse)?;
+    Ok(Some(count.saturating_mul(2).saturating_add(1)))
 }
 
 impl Sparse {

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use osmith_formats::tree::{Content, Device, INLINE_MAX_BYTES, Metadata, Timestamp};
 use osmith_report::Observer;
 
-use super::entry::{Attributes, SparseMap};
+use super::entry::{Attributes, SparseMap, sparse_data_lines};
 use super::header::{Block, GnuSparse, Header, gnu_sparse_pieces, octal_max};
 use super::{AUFS_PREFIX, BLOCK_BYTES, HeaderError, OPAQUE_MARKER, TarError, WHITEOUT_PREFIX};
 use crate::layer::{Layer, LayerBuilder, LayerNode, LayerPath, PathError};
@@ -24,6 +24,8 @@ const SPARSE_BLOCKS_MAX: usize = 50_000;
 pub struct Limits {
     /// The length of an extended header, and of a long name.
     pub extended_header_bytes: u64,
+    /// The length of all extended headers together, which are kept in memory.
+    pub extended_headers_bytes: u64,
     /// The number of entries.
     pub entries: u64,
     /// The length of a file.
@@ -38,9 +40,10 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             extended_header_bytes: 1 << 20,
-            entries: 20_000_000,
+            extended_headers_bytes: 1 << 29,
+            entries: 5_000_000,
             file_bytes: 1 << 44,
-            hole_bytes: 1 << 40,
+            hole_bytes: 1 << 38,
             end_required: true,
         }
     }
@@ -61,10 +64,12 @@ pub fn read_layer(
             },
             intake,
             limits,
+            observer,
+            headers_bytes: 0,
             holes_bytes: 0,
             changes: Vec::new(),
         };
-        archive.read_entries(observer)?;
+        archive.read_entries()?;
         archive.source.drain()?;
         Ok::<_, TarError>(archive.changes)
     })?;
@@ -182,15 +187,18 @@ struct Archive<'a, R> {
     source: Source<R>,
     intake: &'a Intake<'a>,
     limits: &'a Limits,
+    observer: &'a dyn Observer,
+    /// Of all extended headers.
+    headers_bytes: u64,
     holes_bytes: u64,
     changes: Vec<Change>,
 }
 
 impl<R: Read> Archive<'_, R> {
-    fn read_entries(&mut self, observer: &dyn Observer) -> Result<(), TarError> {
+    fn read_entries(&mut self) -> Result<(), TarError> {
         let mut attributes = Attributes::default();
         loop {
-            observer.require_running()?;
+            self.observer.require_running()?;
             let offset_bytes = self.source.offset_bytes;
             let block = match self.source.block()? {
                 Some(block) if block.iter().all(|byte| *byte == 0) => return Ok(()),
@@ -227,6 +235,13 @@ impl<R: Read> Archive<'_, R> {
             "extended header",
             length,
             self.limits.extended_header_bytes,
+        )?;
+        self.headers_bytes = self.headers_bytes.saturating_add(length);
+        self.limit(
+            offset_bytes,
+            "length of extended headers",
+            self.headers_bytes,
+            self.limits.extended_headers_bytes,
         )?;
         self.source.padded(length)
     }
@@ -318,6 +333,7 @@ impl<R: Read> Archive<'_, R> {
     /// Reads a length in pieces. Stops early when the intake has failed, whose error is the one that counts.
     fn pieces(&mut self, mut left: u64, mut take: impl FnMut(Vec<u8>)) -> Result<(), TarError> {
         while left > 0 && !self.intake.has_failed() {
+            self.observer.require_running()?;
             let length = left.min(PIECE_BYTES as u64);
             let mut piece = vec![0; length as usize];
             self.source.exact(&mut piece)?;
@@ -387,6 +403,7 @@ impl<R: Read> Archive<'_, R> {
     ) -> Result<SparseMap, TarError> {
         let at = |reason| TarError::Header { offset_bytes, reason };
         let mut text = Vec::new();
+        let mut lines = 0;
         loop {
             if text.len() as u64 + BLOCK_BYTES as u64 > stored_bytes.next_multiple_of(BLOCK_BYTES as u64)
                 || text.len() > SPARSE_BLOCKS_MAX * BLOCK_BYTES
@@ -395,8 +412,12 @@ impl<R: Read> Archive<'_, R> {
             }
             let block = self.source.block()?.ok_or_else(|| self.source.truncated())?;
             text.extend_from_slice(&block);
-            if let Some(map) = found.sparse_data_map(&text).map_err(at)? {
-                return Ok(map);
+            lines += block.iter().filter(|byte| **byte == b'\n').count() as u64;
+            if sparse_data_lines(&text)
+                .map_err(at)?
+                .is_some_and(|needed| lines >= needed)
+            {
+                return found.sparse_data_map(&text).map_err(at);
             }
         }
     }
@@ -406,7 +427,7 @@ impl<R: Read> Archive<'_, R> {
         let (slot, pieces) = self.intake.pieces(map.size_bytes);
         let mut position = 0;
         for (offset, length) in &map.pieces {
-            self.zeros(offset - position, |piece| pieces.push(piece));
+            self.zeros(offset - position, |piece| pieces.push(piece))?;
             self.pieces(*length, |piece| pieces.push(piece))?;
             position = offset + length;
         }
@@ -414,16 +435,18 @@ impl<R: Read> Archive<'_, R> {
             offset_bytes,
             reason: HeaderError::Sparse,
         })?;
-        self.zeros(end, |piece| pieces.push(piece));
+        self.zeros(end, |piece| pieces.push(piece))?;
         Ok(slot)
     }
 
-    fn zeros(&self, mut left: u64, mut take: impl FnMut(Vec<u8>)) {
+    fn zeros(&self, mut left: u64, mut take: impl FnMut(Vec<u8>)) -> Result<(), TarError> {
         while left > 0 && !self.intake.has_failed() {
+            self.observer.require_running()?;
             let length = left.min(PIECE_BYTES as u64);
             take(vec![0; length as usize]);
             left -= length;
         }
+        Ok(())
     }
 
     fn whiteout(&mut self, offset_bytes: u64, hidden: Hidden) {

@@ -247,6 +247,19 @@ fn prune_needs_the_store_alone_and_leaves_it_usable() {
 }
 
 #[test]
+fn a_name_that_leads_nowhere_keeps_everything() {
+    let (directory, store) = store();
+    let image = parts(vec![own(&store, "a", 1)]);
+    let image = store.commit_image(image, &[reference("x:1")], &Silent).unwrap();
+    fs::write(directory.path().join("names/localhost/x:1"), b"").unwrap();
+    let error = store.prune(&PruneOptions::default(), &Silent).unwrap_err();
+    assert_eq!(error.class(), Class::Corrupt);
+    store.tag(&image, &reference("x:1")).unwrap();
+    store.prune(&PruneOptions::default(), &Silent).unwrap();
+    assert_eq!(store.image(&reference("x:1")).unwrap(), image);
+}
+
+#[test]
 fn damage_is_found_and_nothing_is_pruned_on_a_guess() {
     let (directory, store) = store();
     let image = parts(vec![
