@@ -70,12 +70,12 @@ COPY --from=source /from/suid /stage/one
 COPY --from=source --chown=0:0 /from/dir /stage/owned
 COPY --from=source /from/* /stage/pattern/
 
-WORKDIR /work/here
+WORKDIR /srv/here
 COPY a .
 COPY a relative
 COPY dir ./below/
 COPY a ../up
-COPY a /work/here
+COPY a /srv/here
 ";
 
 fn make_context(site: &Site) {
