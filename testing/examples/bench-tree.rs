@@ -45,10 +45,10 @@ fn write_tree(root: &Path, files: usize, total_bytes: u64) -> io::Result<()> {
     let scale = total_bytes as f64 / weights.iter().sum::<f64>();
     for (number, weight) in weights.iter().enumerate() {
         let directory = root.join(format!("d{:04}", number / FILES_PER_DIRECTORY));
-        if number % FILES_PER_DIRECTORY == 0 {
+        if number.is_multiple_of(FILES_PER_DIRECTORY) {
             fs::create_dir_all(&directory)?;
         }
-        let bytes = random.contents((weight * scale) as usize, number % 3 != 0);
+        let bytes = random.contents((weight * scale) as usize, !number.is_multiple_of(3));
         fs::File::create(directory.join(format!("file-{number:05}")))?.write_all(&bytes)?;
     }
     Ok(())
@@ -77,7 +77,7 @@ impl Random {
         let dictionary: [u64; 64] = std::array::from_fn(|_| self.next());
         while bytes.len() < length {
             let draw = self.next();
-            match compressible && draw % 4 != 0 {
+            match compressible && !draw.is_multiple_of(4) {
                 true => bytes.extend_from_slice(&dictionary[(draw >> 8) as usize % 64].to_le_bytes()),
                 false => bytes.extend_from_slice(&draw.to_le_bytes()),
             }

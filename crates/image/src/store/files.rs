@@ -115,7 +115,7 @@ pub(super) fn write(root: BorrowedFd<'_>, path: &str, bytes: &[u8]) -> io::Resul
     unnamed.replace(root, path)
 }
 
-/// [`write`], and waits until the file and its name are on the disk.
+/// [`write()`], and waits until the file and its name are on the disk.
 pub(super) fn write_durably(root: BorrowedFd<'_>, path: &str, bytes: &[u8]) -> io::Result<()> {
     let mut unnamed = Unnamed::create(root)?;
     unnamed.file.write_all(bytes)?;
