@@ -1,6 +1,6 @@
 //! An image becomes a disk: plan, partitions, file systems, output formats.
 //!
-//! [`plan`] turns what is wanted ([`Spec`]) and what the image is into a [`Plan`], which can be shown; [`execute`]
+//! [`plan()`] turns what is wanted ([`Spec`]) and what the image is into a [`Plan`], which can be shown; [`execute()`]
 //! writes it. The file systems and the partition table are written directly, in one pass from the objects of the
 //! store to the output formats: no right, no device and no program is needed.
 

@@ -82,7 +82,7 @@ pub struct PlannedOutput {
     pub compression: Compression,
 }
 
-/// What [`crate::execute`] needs besides what is shown.
+/// What [`crate::execute()`] needs besides what is shown.
 #[derive(Debug)]
 pub(crate) struct StoredDisk {
     pub(crate) image: Image,
