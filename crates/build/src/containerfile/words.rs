@@ -1,5 +1,5 @@
 //! Words as a shell splits them: blanks separate, quotes and the escape character protect. Nothing is removed from
-//! a word here; [`super::expand`] does that.
+//! a word here; [`super::expand()`] does that.
 
 use std::ops::Range;
 
