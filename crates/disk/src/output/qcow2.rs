@@ -12,7 +12,7 @@ use libdeflater::{CompressionLvl, Compressor as Deflate};
 use osmith_formats::qcow2::{Allocator, CLUSTER_BYTES, Compression as Codec, Qcow2Error};
 use zstd::bulk::Compressor as Zstd;
 
-use super::{Output, WriteChunk, is_zero};
+use super::{Output, WriteChunk, is_zero, write_all_at};
 use crate::chunk::{CHUNK_BYTES, Chunk};
 use crate::error::WriteError;
 use crate::spec::Compression;
@@ -52,7 +52,7 @@ impl<'a> Qcow2<'a> {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), WriteError> {
-        let written = self.file.write_all_at(bytes, offset);
+        let written = write_all_at(self.file, bytes, offset);
         written.map_err(|error| WriteError::output("write", self.path, error))
     }
 }

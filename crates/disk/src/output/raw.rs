@@ -2,10 +2,9 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::{Output, WriteChunk, is_zero};
+use super::{Output, WriteChunk, is_zero, write_all_at};
 use crate::chunk::Chunk;
 use crate::error::WriteError;
 
@@ -51,7 +50,7 @@ impl WriteChunk for RawWriter<'_> {
         for run in data_runs(bytes) {
             let offset = chunk.offset_bytes + run.start as u64;
             let data = bytes.get(run).unwrap_or_default();
-            let written = self.raw.file.write_all_at(data, offset);
+            let written = write_all_at(self.raw.file, data, offset);
             written.map_err(|error| WriteError::output("write", self.raw.path, error))?;
         }
         Ok(())
