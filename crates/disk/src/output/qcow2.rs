@@ -19,8 +19,10 @@ use crate::spec::Compression;
 use crate::turn::InTurn;
 
 const CLUSTER: usize = CLUSTER_BYTES as usize;
-const ZLIB_LEVEL: i32 = 4;
-const ZSTD_LEVEL: i32 = 3;
+/// Compression is most of the work. These levels leave the image 2 to 5 % larger than the next ones that cost half as
+/// much again.
+const ZLIB_LEVEL: i32 = 1;
+const ZSTD_LEVEL: i32 = 2;
 
 /// A qcow2 image.
 pub(crate) struct Qcow2<'a> {
