@@ -61,13 +61,18 @@ impl Store {
         let (sender, receiver) = sync_channel(WAITING_JOBS);
         let receiver = Mutex::new(receiver);
         let outcome = thread::scope(|scope| {
-            for _ in 0..parallel::thread_count() {
-                scope.spawn(|| work(self, &receiver, &results));
-            }
-            bring(&Intake {
+            let spawn = |_| scope.spawn(|| work(self, &receiver, &results));
+            let threads: Vec<_> = (0..parallel::thread_count()).map(spawn).collect();
+            let outcome = bring(&Intake {
                 jobs: sender,
                 results: &results,
-            })
+            });
+            for thread in threads {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            }
+            outcome
         });
         if let Some(error) = lock(&results.failure).take() {
             return Err(error.into());

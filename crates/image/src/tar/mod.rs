@@ -140,8 +140,8 @@ pub enum HeaderError {
     /// The map of a sparse file is malformed.
     #[error("its map of a sparse file is malformed")]
     Sparse,
-    /// A whiteout names nothing.
-    #[error("its whiteout names nothing")]
+    /// A whiteout names nothing, or has files below it.
+    #[error("its path has a name that begins with '.wh.' and is no whiteout")]
     Whiteout,
 }
 

@@ -252,36 +252,34 @@ impl<R: Read> Archive<'_, R> {
             offset_bytes,
             source: source.into(),
         };
+        // The label of a GNU archive.
+        if header.kind() == b'V' {
+            return Ok(());
+        }
         let name = found.path.take().unwrap_or_else(|| header.path());
         let metadata = metadata(header, &found).map_err(at)?;
         let link = found.link.take().unwrap_or_else(|| header.link().to_vec());
-        let path = LayerPath::parse(&name).map_err(bad_path);
+        let path = LayerPath::parse(&name).map_err(bad_path)?;
         let node = match header.kind() {
             b'0' | 0 | b'7' if name.ends_with(b"/") => LayerNode::Directory { opaque: false },
-            b'0' | 0 | b'7' | b'S' => return self.file(path?, metadata, header, found, offset_bytes),
+            b'0' | 0 | b'7' | b'S' => return self.file(path, metadata, header, found, offset_bytes),
             b'1' => {
                 let target = LayerPath::parse(&link).map_err(bad_path)?;
-                self.change(offset_bytes, path?, Kind::HardLink(target));
-                return Ok(());
+                return self.place(offset_bytes, path, Kind::HardLink(target));
             }
             b'2' => LayerNode::Symlink(symlink_target(link).map_err(at)?),
             b'3' => LayerNode::CharacterDevice(device(header).map_err(at)?),
             b'4' => LayerNode::BlockDevice(device(header).map_err(at)?),
             b'5' => LayerNode::Directory { opaque: false },
             b'6' => LayerNode::Fifo,
-            // The label of a GNU archive.
-            b'V' => return Ok(()),
             other => return Err(at(HeaderError::Type(other))),
         };
-        let path = path?;
-        if let Some(kind) = whiteout(&path).map_err(at)? {
-            self.whiteout(offset_bytes, kind);
-        } else if node == LayerNode::CharacterDevice(Device { major: 0, minor: 0 }) {
-            self.change(offset_bytes, path, Kind::Whiteout);
-        } else {
-            self.change(offset_bytes, path, Kind::Node(metadata, node));
-        }
-        Ok(())
+        let is_overlay_whiteout = node == LayerNode::CharacterDevice(Device { major: 0, minor: 0 });
+        let kind = match is_overlay_whiteout {
+            true => Kind::Whiteout,
+            false => Kind::Node(metadata, node),
+        };
+        self.place(offset_bytes, path, kind)
     }
 
     fn file(
@@ -298,12 +296,12 @@ impl<R: Read> Archive<'_, R> {
             None => size(header.size_bytes().map_err(at)?, "size").map_err(at)?,
         };
         self.limit(offset_bytes, "file size", stored_bytes, self.limits.file_bytes)?;
-        let sparse = self.sparse_map(header, &found, stored_bytes, offset_bytes)?;
-        if let Some(kind) = whiteout(&path).map_err(at)? {
-            self.source.skip(stored_bytes + padding(stored_bytes))?;
-            self.whiteout(offset_bytes, kind);
-            return Ok(());
+        if whiteout(&path).map_err(at)?.is_some() {
+            self.source
+                .skip(stored_bytes.saturating_add(padding(stored_bytes)))?;
+            return self.place(offset_bytes, path, Kind::Whiteout);
         }
+        let sparse = self.sparse_map(header, &found, stored_bytes, offset_bytes)?;
         let kind = match sparse {
             Some(map) => self
                 .sparse_content(&map, offset_bytes)
@@ -311,8 +309,7 @@ impl<R: Read> Archive<'_, R> {
             None => self.content(metadata, stored_bytes)?,
         };
         self.source.skip(padding(stored_bytes))?;
-        self.change(offset_bytes, path, kind);
-        Ok(())
+        self.place(offset_bytes, path, kind)
     }
 
     fn content(&mut self, metadata: Metadata, size_bytes: u64) -> Result<Kind, TarError> {
@@ -449,20 +446,21 @@ impl<R: Read> Archive<'_, R> {
         Ok(())
     }
 
-    fn whiteout(&mut self, offset_bytes: u64, hidden: Hidden) {
-        match hidden {
-            Hidden::Path(path) => self.change(offset_bytes, path, Kind::Whiteout),
-            Hidden::Contents(path) => self.change(offset_bytes, path, Kind::Opaque),
-            Hidden::Nothing => {}
-        }
-    }
-
-    fn change(&mut self, offset_bytes: u64, path: LayerPath, kind: Kind) {
+    /// Notes an entry: what its name says, if it is that of a whiteout, or `kind`.
+    fn place(&mut self, offset_bytes: u64, path: LayerPath, kind: Kind) -> Result<(), TarError> {
+        let hidden = whiteout(&path).map_err(|reason| TarError::Header { offset_bytes, reason })?;
+        let (path, kind) = match hidden {
+            None => (path, kind),
+            Some(Hidden::Path(path)) => (path, Kind::Whiteout),
+            Some(Hidden::Contents(path)) => (path, Kind::Opaque),
+            Some(Hidden::Nothing) => return Ok(()),
+        };
         self.changes.push(Change {
             offset_bytes,
             path,
             kind,
         });
+        Ok(())
     }
 
     fn limit(&self, offset_bytes: u64, what: &'static str, found: u64, limit: u64) -> Result<(), TarError> {
@@ -485,11 +483,19 @@ enum Hidden {
     Nothing,
 }
 
-/// What the path hides, if its name is that of a whiteout.
+/// What the path hides, if its name is that of a whiteout. Such a name is no directory's.
 fn whiteout(path: &LayerPath) -> Result<Option<Hidden>, HeaderError> {
     let Some((parent, name)) = path.split() else {
         return Ok(None);
     };
+    for directory in parent.as_bytes().split(|byte| *byte == b'/') {
+        if directory.starts_with(AUFS_PREFIX) {
+            return Ok(Some(Hidden::Nothing));
+        }
+        if directory.starts_with(WHITEOUT_PREFIX) {
+            return Err(HeaderError::Whiteout);
+        }
+    }
     if name == OPAQUE_MARKER {
         return Ok(Some(Hidden::Contents(parent)));
     }

@@ -285,6 +285,14 @@ fn headers_that_make_no_sense() {
             HeaderError::Whiteout,
         ),
         (
+            Archive::default().file("d/.wh.a/b", b"").end(),
+            HeaderError::Whiteout,
+        ),
+        (
+            Archive::default().link(".wh./x", b'1', "y").end(),
+            HeaderError::Whiteout,
+        ),
+        (
             Archive::default().file("d/.wh...", b"").end(),
             HeaderError::Whiteout,
         ),
