@@ -95,8 +95,8 @@ impl<I: Iterator<Item = Chunk>> Pass<'_, I> {
     }
 }
 
-/// A chunk's worth of the storage that starts with a page. The kernel copies from and to other places up to four times
-/// slower: some processors' string instructions are slow where source and target are shifted by a few bytes.
+/// A chunk's worth of the storage that starts with a page, as the kernel's own pages do: the string instructions that
+/// it copies with are slow on some processors where source and target are shifted by a few bytes.
 fn aligned(storage: &mut [u8]) -> &mut [u8] {
     let start = storage.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES);
     let end = storage.len().min(start + CHUNK_BYTES);

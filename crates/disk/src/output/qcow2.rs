@@ -19,8 +19,8 @@ use crate::spec::Compression;
 use crate::turn::InTurn;
 
 const CLUSTER: usize = CLUSTER_BYTES as usize;
-/// Compression is most of the work. These levels leave the image 2 to 5 % larger than the next ones that cost half as
-/// much again.
+/// Compression is most of the work: with level 4 of zlib or 3 of zstd a whole disk took 1.6 or 1.2 times the processor
+/// time.
 const ZLIB_LEVEL: i32 = 1;
 const ZSTD_LEVEL: i32 = 2;
 
