@@ -1,4 +1,4 @@
-//! The Linux kernel and child processes: mounts, namespaces, atomic files, locks.
+//! The Linux kernel and child processes: mounts, namespaces, atomic files, sandbox.
 //!
 //! The only crate of the workspace with `unsafe` code; every such block says why it is sound. What the running kernel
 //! can do is found out by trying, never from its version. The kernel's own interfaces (`/proc`, `/dev`) are the only
@@ -7,7 +7,6 @@
 pub mod child;
 mod error;
 pub mod file;
-pub mod lock;
 pub mod mount;
 pub mod process;
 pub mod sandbox;
