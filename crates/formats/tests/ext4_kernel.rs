@@ -13,6 +13,7 @@ use ext4_image::{MIB, acl, check_image, child, directory, empty_tree, inode, opt
 use osmith_formats::ext4::{File, verity_region};
 use osmith_formats::tree::{Device, Node, Tree};
 use osmith_testing::oracle;
+use rustix::fs::{XattrFlags, lremovexattr, lsetxattr};
 
 /// Large and indexed directories, many hard links and subdirectories, attributes inside and outside of the inode.
 fn large_tree() -> Tree<File> {
@@ -55,7 +56,26 @@ fn large_tree() -> Tree<File> {
     ];
     set(b"system.posix_acl_default", &acl(&entries));
     child(&mut tree, labelled, b"labelled");
+    add_large_values(&mut tree);
     tree
+}
+
+/// Files, directories and links with attribute values of up to 64 KiB, some of them the same.
+fn add_large_values(tree: &mut Tree<File>) {
+    let parent = child(tree, directory(), b"values");
+    for number in 0..30usize {
+        let mut node = match number % 3 {
+            0 => regular(number as u32, 10_000, false),
+            1 => directory(),
+            _ => inode(Node::Symlink(b"t".repeat(number * 4).into())),
+        };
+        for (name, length) in [("shared", 65_536), ("own", 5000 + number), ("small", 5)] {
+            let name = format!("trusted.{name}").into_bytes();
+            node.metadata.xattrs.insert(name.into(), vec![3; length].into());
+        }
+        let id = tree.add(node);
+        tree.link(parent, format!("{number}").as_bytes(), id);
+    }
 }
 
 #[test]
@@ -84,6 +104,27 @@ fn directories_take_and_lose_names() {
                 true => fs::remove_dir(path).unwrap(),
                 false => fs::remove_file(path).unwrap(),
             }
+        }
+    }
+    drop(mount);
+    check_image(image.path());
+}
+
+#[test]
+fn large_values_come_and_go() {
+    let image = write_image(&large_tree(), &options(256 * MIB));
+    let Some(mount) = Mount::of(image.path(), "rw") else {
+        return;
+    };
+    for number in 0..30 {
+        let path = mount.path().join(format!("values/{number}"));
+        match number % 5 {
+            0 => lremovexattr(&path, "trusted.shared").unwrap(),
+            1 => lsetxattr(&path, "trusted.new", &[3; 65_536], XattrFlags::empty()).unwrap(),
+            2 => lsetxattr(&path, "trusted.own", &[number; 60_000], XattrFlags::empty()).unwrap(),
+            3 if path.is_dir() => fs::remove_dir(&path).unwrap(),
+            3 => fs::remove_file(&path).unwrap(),
+            _ => {}
         }
     }
     drop(mount);

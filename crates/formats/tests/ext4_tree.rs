@@ -3,11 +3,14 @@
 
 mod ext4_image;
 
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
 use ext4_image::{
     MIB, acl, check_image, child, directory, empty_tree, inode, numbered, options, regular, write_image,
 };
 use osmith_formats::ext4::{BLOCK_BYTES, Error, File, NodeReason, minimum_size_bytes, plan};
-use osmith_formats::tree::{Device, Node, Timestamp, Tree};
+use osmith_formats::tree::{Device, Inode, Node, Timestamp, Tree};
 
 #[test]
 fn an_empty_file_system_is_clean() {
@@ -335,28 +338,105 @@ fn what_the_format_cannot_hold_is_refused() {
     }
 }
 
+fn with_xattrs(mut inode: Inode<File>, xattrs: &[(&[u8], &[u8])]) -> Inode<File> {
+    let pairs = xattrs
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    inode.metadata.xattrs.extend(pairs);
+    inode
+}
+
+/// Whether the superblock says that there are inodes for attribute values (`ea_inode`).
+fn has_value_inodes(image: &Path) -> bool {
+    let mut features = [0; 4];
+    let image = std::fs::File::open(image).unwrap();
+    image.read_exact_at(&mut features, 1024 + 0x60).unwrap();
+    u32::from_le_bytes(features) & 0x400 != 0
+}
+
 #[test]
-fn attributes_up_to_a_block_are_held_and_no_more() {
+fn values_too_large_for_a_block_have_inodes() {
     let tree_with = |value_bytes: usize| {
         let mut tree = empty_tree();
-        let mut file = regular(0, 0, false);
-        let mut set = |name: &[u8], value: &[u8]| file.metadata.xattrs.insert(name.into(), value.into());
-        set(b"security.selinux", b"system_u:object_r:usr_t:s0\0");
-        set(b"user.large", &vec![5; value_bytes]);
-        child(&mut tree, file, b"labelled");
+        let label = &b"system_u:object_r:usr_t:s0\0"[..];
+        let xattrs = [
+            (&b"security.selinux"[..], label),
+            (b"user.large", &vec![5; value_bytes]),
+        ];
+        child(&mut tree, with_xattrs(regular(0, 0, false), &xattrs), b"labelled");
         tree
     };
     // 4096 less the header (32), the entry (16 + 5, padded to 24) and the end (4).
-    check_image(write_image(&tree_with(4036), &options(16 * MIB)).path());
-    for value_bytes in [4037, 65_536] {
-        let reason = NodeReason::XattrSize {
-            name: "user.large".to_owned(),
-            value_bytes,
-            limit: "the attributes that are not in the inode must fit one block of 4096 bytes",
-        };
-        let error = plan(&tree_with(value_bytes), &options(16 * MIB)).unwrap_err();
-        assert_eq!(error, refused("labelled", reason));
+    for (value_bytes, inodes) in [(4036, false), (4037, true), (65_535, true), (65_536, true)] {
+        let image = write_image(&tree_with(value_bytes), &options(16 * MIB));
+        check_image(image.path());
+        assert_eq!(has_value_inodes(image.path()), inodes, "{value_bytes}");
     }
+    let reason = NodeReason::XattrSize {
+        name: "user.large".to_owned(),
+        value_bytes: 65_537,
+        limit: "the longest value has 65536 bytes",
+    };
+    let error = plan(&tree_with(65_537), &options(16 * MIB)).unwrap_err();
+    assert_eq!(error, refused("labelled", reason));
+}
+
+#[test]
+fn inodes_of_values_fit_the_smallest_file_system() {
+    let value = |number: u32| {
+        format!("{number:08}")
+            .repeat(1 + number as usize * 40)
+            .into_bytes()
+    };
+    let tree = numbered(200, |number| {
+        let node = match number % 3 {
+            0 => regular(number, 5000, true),
+            1 => inode(Node::Symlink(b"t".repeat(number as usize + 1).into())),
+            _ => directory(),
+        };
+        let (own, shared) = (value(number), value(number / 20 * 20));
+        with_xattrs(node, &[(b"trusted.own", &own), (b"trusted.shared", &shared)])
+    });
+    let size_bytes = minimum_size_bytes(&tree, &options(0), 0).unwrap();
+    check_image(write_image(&tree, &options(size_bytes)).path());
+    assert!(plan(&tree, &options(size_bytes)).unwrap().free_bytes() < 3 * MIB);
+}
+
+#[test]
+fn inodes_of_values_count_the_blocks_that_name_them() {
+    // A block of attributes serves 1,024 inodes; the value is in three sets.
+    let large = [7; 65_536];
+    let tree = numbered(2500, |number| {
+        let other = [number.min(2) as u8; 100];
+        with_xattrs(
+            regular(number, 0, false),
+            &[(b"user.large", &large), (b"user.other", &other)],
+        )
+    });
+    check_image(write_image(&tree, &options(64 * MIB)).path());
+}
+
+#[test]
+fn names_of_attributes_that_fit_no_block_are_refused() {
+    let tree_with = |count: usize| {
+        let mut file = regular(0, 0, false);
+        for number in 0..count {
+            let name = format!("user.{number:020}").into_bytes();
+            file.metadata.xattrs.insert(name.into(), [1; 500].into());
+        }
+        let mut tree = empty_tree();
+        child(&mut tree, file, b"labelled");
+        tree
+    };
+    // 4096 less the header (32) and the end (4), by entries of 16 + 20 bytes.
+    check_image(write_image(&tree_with(112), &options(16 * MIB)).path());
+    let reason = NodeReason::XattrSize {
+        name: "user.00000000000000000112".to_owned(),
+        value_bytes: 500,
+        limit: "the names of the attributes that are not in the inode must fit one block of 4096 bytes",
+    };
+    let error = plan(&tree_with(113), &options(16 * MIB)).unwrap_err();
+    assert_eq!(error, refused("labelled", reason));
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) enum Role {
     Verity,
     /// Blocks of an extent tree; `logical` counts them.
     ExtentNodes,
+    /// The value of an extended attribute.
+    Value,
     /// Extended attributes; `logical` is how many inodes share them.
     Xattrs,
 }

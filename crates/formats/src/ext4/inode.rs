@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0 i_mode · 2 i_uid · 4 i_size_lo · 8 i_atime · c i_ctime · 10 i_mtime · 14 i_dtime · 18 i_gid · 1a i_links_count
-//! 1c i_blocks_lo · 20 i_flags · 28 i_block [60] · 64 i_generation · 68 i_file_acl_lo · 6c i_size_high
+//! 1c i_blocks_lo · 20 i_flags · 24 l_i_version · 28 i_block [60] · 64 i_generation · 68 i_file_acl_lo · 6c i_size_high
 //! 74 l_i_blocks_high · 76 l_i_file_acl_high · 78 l_i_uid_high · 7a l_i_gid_high · 7c l_i_checksum_lo
 //! 80 i_extra_isize 32 · 82 i_checksum_hi · 84 i_ctime_extra · 88 i_mtime_extra · 8c i_atime_extra · 90 i_crtime
 //! 94 i_crtime_extra · a0 extended attributes [96]
@@ -20,6 +20,8 @@ pub(super) const INDEXED: u32 = 0x1000;
 pub(super) const EXTENTS: u32 = 0x80000;
 /// `EXT4_VERITY_FL`.
 pub(super) const VERITY: u32 = 0x10_0000;
+/// `EXT4_EA_INODE_FL`: the value of an attribute.
+pub(super) const VALUE: u32 = 0x20_0000;
 
 /// The kinds in `i_mode`.
 pub(super) const FIFO: u16 = 0x1000;
@@ -52,10 +54,30 @@ pub(super) struct Fixed<'a> {
     pub(super) xattr_block: u64,
     /// What is behind the fields: attributes, 96 bytes at most.
     pub(super) xattrs: &'a [u8],
-    /// Modification, and access as nobody has read it yet.
-    pub(super) mtime: Timestamp,
-    /// Creation and change.
-    pub(super) ctime: Timestamp,
+    pub(super) times: Times,
+    /// How often it was changed.
+    pub(super) version: u32,
+}
+
+/// When things happened to an inode.
+#[derive(Debug)]
+pub(super) struct Times {
+    pub(super) access: Timestamp,
+    pub(super) change: Timestamp,
+    pub(super) modification: Timestamp,
+    pub(super) creation: Timestamp,
+}
+
+impl Times {
+    /// Those of an inode that was made and changed at `made`, and that nobody has read since its modification.
+    pub(super) fn unread(modification: Timestamp, made: Timestamp) -> Self {
+        Times {
+            access: modification,
+            change: made,
+            modification,
+            creation: made,
+        }
+    }
 }
 
 /// The inode as it is stored; `checksum` is where its checksums start.
@@ -74,10 +96,11 @@ pub(super) fn write(inode: &Fixed<'_>, checksum: Checksum) -> [u8; INODE_BYTES] 
     record.put_u32(0x68, inode.xattr_block as u32); // i_file_acl_lo
     record.put_u16(0x76, (inode.xattr_block >> 32) as u16); // l_i_file_acl_high
     record.put_u16(0x80, EXTRA_ISIZE); // i_extra_isize
-    put_time(&mut record, 0x8, 0x8c, &inode.mtime); // i_atime
-    put_time(&mut record, 0xc, 0x84, &inode.ctime); // i_ctime
-    put_time(&mut record, 0x10, 0x88, &inode.mtime); // i_mtime
-    put_time(&mut record, 0x90, 0x94, &inode.ctime); // i_crtime
+    record.put_u32(0x24, inode.version); // l_i_version
+    put_time(&mut record, 0x8, 0x8c, &inode.times.access); // i_atime
+    put_time(&mut record, 0xc, 0x84, &inode.times.change); // i_ctime
+    put_time(&mut record, 0x10, 0x88, &inode.times.modification); // i_mtime
+    put_time(&mut record, 0x90, 0x94, &inode.times.creation); // i_crtime
     record.put(XATTRS, inode.xattrs);
     let sum = checksum.with(&record).value();
     record.put_u32_split(0x7c, 0x82, sum); // i_checksum

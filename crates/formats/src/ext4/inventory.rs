@@ -3,12 +3,13 @@
 //! Numbers go by directory: a directory, its files in the order of their names, then its subdirectories likewise. So
 //! what lies together in the tree lies together in the inode tables and among the data.
 
-use super::File;
 use super::checksum::Checksum;
 use super::directory::{self, Entry, Listing};
 use super::error::{Error, NodeReason};
 use super::node;
+use super::value::Value;
 use super::xattr::{self, Encoded, SharedBlocks};
+use super::{File, Options};
 use crate::tree::{Inode, InodeId, Tree, Xattrs};
 
 /// The root directory's number.
@@ -24,7 +25,8 @@ const LOST_AND_FOUND: &[u8] = b"lost+found";
 const PENDING: u32 = u32::MAX;
 static NO_XATTRS: Xattrs = Xattrs::new();
 
-/// The position of an inode: the root, `lost+found`, then all others in the order of their numbers.
+/// The position of an inode: the root, `lost+found`, then all others in the order of their numbers, those of large
+/// attribute values last.
 pub(super) type Slot = usize;
 
 const ROOT_SLOT: Slot = 0;
@@ -49,11 +51,22 @@ pub(super) fn slot(number: u32) -> Option<Slot> {
     }
 }
 
+/// Why there is an inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It is in the tree.
+    Tree(InodeId),
+    /// It is the `lost+found` that the tree does not have.
+    LostAndFound,
+    /// It holds the value of an attribute: the one at this position.
+    Value(u32),
+}
+
 /// One inode.
 #[derive(Debug)]
 pub(super) struct Record {
-    /// The tree's; `None` for a `lost+found` that the tree does not have.
-    pub(super) id: Option<InodeId>,
+    /// Why it is there.
+    pub(super) origin: Origin,
     /// The number of the directory that a directory is in.
     pub(super) parent: u32,
     /// How many names an inode has, counting `.` and `..`.
@@ -77,13 +90,13 @@ pub(super) struct Inventory<'t> {
 
 impl<'t> Inventory<'t> {
     /// Numbers and checks a tree.
-    pub(super) fn of(tree: &'t Tree<File>, hash_seed: [u8; 16]) -> Result<Self, Error> {
+    pub(super) fn of(tree: &'t Tree<File>, options: &Options) -> Result<Self, Error> {
         let mut inventory = Inventory {
             tree,
             records: Vec::new(),
             numbers: vec![0; tree.arena_len()],
-            xattrs: xattr::Table::default(),
-            hash_seed,
+            xattrs: xattr::Table::new(Checksum::of_file_system(&options.uuid)),
+            hash_seed: options.hash_seed,
         };
         inventory.push(tree.root(), ROOT_INODE)?;
         inventory.place_lost_and_found()?;
@@ -95,6 +108,7 @@ impl<'t> Inventory<'t> {
             };
             pending.extend(inventory.visit(slot)?);
         }
+        inventory.add_values()?;
         Ok(inventory)
     }
 
@@ -110,7 +124,23 @@ impl<'t> Inventory<'t> {
 
     /// The tree's inode of a slot, if it has one.
     pub(super) fn inode(&self, slot: Slot) -> Option<&'t Inode<File>> {
-        Some(self.tree.inode(self.records[slot].id?))
+        match self.records[slot].origin {
+            Origin::Tree(id) => Some(self.tree.inode(id)),
+            Origin::LostAndFound | Origin::Value(_) => None,
+        }
+    }
+
+    /// The attribute value that a slot is for, if it is for one.
+    pub(super) fn value(&self, slot: Slot) -> Option<&Value<'t>> {
+        match self.records[slot].origin {
+            Origin::Value(position) => Some(self.xattrs.value(position)),
+            Origin::Tree(_) | Origin::LostAndFound => None,
+        }
+    }
+
+    /// Whether there are inodes for attribute values.
+    pub(super) fn has_values(&self) -> bool {
+        self.xattrs.values() > 0
     }
 
     /// The attributes of a slot.
@@ -135,9 +165,9 @@ impl<'t> Inventory<'t> {
             parent: self.records[slot].parent,
             entries: self.entries(slot),
         };
-        match self.records[slot].id {
-            Some(_) => directory::write(&listing, &self.hash_seed, inode),
-            None => directory::write_lost_and_found(&listing, inode),
+        match self.records[slot].origin {
+            Origin::LostAndFound => directory::write_lost_and_found(&listing, inode),
+            _ => directory::write(&listing, &self.hash_seed, inode),
         }
     }
 
@@ -157,7 +187,7 @@ impl<'t> Inventory<'t> {
     }
 
     fn makes_lost_and_found(&self) -> bool {
-        self.records[LOST_AND_FOUND_SLOT].id.is_none()
+        self.records[LOST_AND_FOUND_SLOT].origin == Origin::LostAndFound
     }
 
     fn place_lost_and_found(&mut self) -> Result<(), Error> {
@@ -169,7 +199,7 @@ impl<'t> Inventory<'t> {
             None => {
                 let xattrs = self.xattrs.position(&NO_XATTRS);
                 self.records.push(Record {
-                    id: None,
+                    origin: Origin::LostAndFound,
                     parent: ROOT_INODE,
                     links: 2,
                     directory_blocks: directory::LOST_AND_FOUND_BLOCKS,
@@ -186,7 +216,7 @@ impl<'t> Inventory<'t> {
         let xattrs = node::check(inode).and_then(|()| self.xattrs.position(&inode.metadata.xattrs));
         let slot = self.records.len();
         self.records.push(Record {
-            id: Some(id),
+            origin: Origin::Tree(id),
             parent,
             links: 1,
             directory_blocks: 0,
@@ -196,14 +226,31 @@ impl<'t> Inventory<'t> {
         Ok(slot)
     }
 
+    /// Gives the attribute values that need it the last numbers.
+    fn add_values(&mut self) -> Result<(), Error> {
+        let positions = self.records.iter().map(|record| record.xattrs);
+        self.xattrs.number_values(number(self.records.len()), positions);
+        for position in 0..self.xattrs.values() {
+            let xattrs = self.xattrs.position(&NO_XATTRS);
+            self.records.push(Record {
+                origin: Origin::Value(position),
+                parent: 0,
+                links: 1,
+                directory_blocks: 0,
+                xattrs: xattrs.map_err(|reason| self.refuse(self.tree.root(), reason))?,
+            });
+        }
+        Ok(())
+    }
+
     /// Numbers what is in a directory, except for its subdirectories, which are returned with the number of this
     /// one, last first.
     fn visit(&mut self, slot: Slot) -> Result<Vec<(InodeId, u32)>, Error> {
         let mut subdirectories = Vec::new();
-        let Some((id, entries)) = self.records[slot]
-            .id
-            .and_then(|id| Some((id, self.tree.inode(id).entries()?)))
-        else {
+        let Origin::Tree(id) = self.records[slot].origin else {
+            return Ok(subdirectories);
+        };
+        let Some(entries) = self.tree.inode(id).entries() else {
             return Ok(subdirectories);
         };
         for (name, child) in entries {

@@ -41,7 +41,7 @@ pub(super) struct Placed {
 /// Plans the file system of a tree.
 pub fn plan<'t>(tree: &'t Tree<File>, options: &Options) -> Result<Layout<'t>, Error> {
     check_options(options)?;
-    let inventory = Inventory::of(tree, options.hash_seed)?;
+    let inventory = Inventory::of(tree, options)?;
     let geometry = Geometry::of(options.size_bytes / BLOCK_BYTES, inventory.inodes());
     let fitting = geometry.and_then(|geometry| {
         let placed = place(&inventory, &geometry, options)?;
@@ -83,6 +83,7 @@ impl Layout<'_> {
             free_blocks: self.free_blocks(),
             free_inodes: self.usage.iter().map(|usage| usage.free_inodes).sum(),
             journal: self.journal_i_block(),
+            has_values: self.inventory.has_values(),
         }
     }
 
@@ -212,8 +213,12 @@ pub(super) fn journal_blocks(options: &Options, blocks: u64) -> u32 {
 
 /// What is stored in the blocks of an inode, except for contents of files.
 pub(super) fn metadata_segment(inventory: &Inventory<'_>, slot: Slot) -> Option<(Role, Segment)> {
-    let (role, blocks) = match inventory.inode(slot).map(|inode| &inode.node) {
-        Some(Node::Symlink(target)) if target.len() > node::FAST_SYMLINK_BYTES => (Role::Symlink, 1),
+    let (role, blocks) = match (
+        inventory.inode(slot).map(|inode| &inode.node),
+        inventory.value(slot),
+    ) {
+        (Some(Node::Symlink(target)), _) if target.len() > node::FAST_SYMLINK_BYTES => (Role::Symlink, 1),
+        (None, Some(value)) => (Role::Value, value.blocks()),
         _ => (Role::Directory, inventory.record(slot).directory_blocks),
     };
     let segment = Segment {

@@ -33,6 +33,7 @@ mod node;
 mod pieces;
 mod size;
 mod superblock;
+mod value;
 mod xattr;
 
 use std::ops::Range;

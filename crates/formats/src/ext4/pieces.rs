@@ -6,12 +6,13 @@ use super::allocation::{Role, Run};
 use super::extent::ROOT_BYTES;
 use super::fields::Fields;
 use super::group::{self, INODE_BYTES};
-use super::inode::{self, Fixed};
-use super::inventory::{JOURNAL_INODE, Slot, number, slot};
+use super::inode::{self, Fixed, Times};
+use super::inventory::{JOURNAL_INODE, Origin, Slot, number, slot};
 use super::layout::{Layout, file};
 use super::superblock::{self, SUPERBLOCK_BYTES};
+use super::value::Value;
 use super::{BLOCK_BYTES, Piece, journal, node, xattr};
-use crate::tree::{Metadata, Node};
+use crate::tree::{Metadata, Node, Timestamp};
 
 /// Inode tables come in pieces of so many blocks (1 MiB).
 const TABLE_PIECE_BLOCKS: u64 = 256;
@@ -115,7 +116,10 @@ impl Layout<'_> {
                 .map_or([0; INODE_BYTES], |inode| inode::write(&inode, checksum));
         }
         match slot(inode_number).filter(|slot| *slot < self.inventory.len()) {
-            Some(slot) => inode::write(&self.tree_inode(slot), checksum),
+            Some(slot) => match self.inventory.value(slot) {
+                Some(value) => inode::write(&self.value_inode(slot, value), checksum),
+                None => inode::write(&self.tree_inode(slot), checksum),
+            },
             None => [0; INODE_BYTES],
         }
     }
@@ -133,15 +137,43 @@ impl Layout<'_> {
             i_block,
             xattr_block: 0,
             xattrs: &[],
-            mtime: self.options.time,
-            ctime: self.options.time,
+            times: Times::unread(self.options.time, self.options.time),
+            version: 0,
         })
+    }
+
+    /// The modification time of 0 keeps readers from taking it for an inode of the older form, where that is the
+    /// number of the inode with the attribute.
+    fn value_inode(&self, slot: Slot, value: &Value<'_>) -> Fixed<'static> {
+        Fixed {
+            mode: inode::REGULAR | 0o600,
+            uid: 0,
+            gid: 0,
+            size_bytes: value.bytes.len() as u64,
+            links: 1,
+            blocks: self.placed.inodes[slot].blocks(&self.placed.runs),
+            flags: inode::EXTENTS | inode::VALUE,
+            i_block: self.i_block(slot),
+            xattr_block: 0,
+            xattrs: &[],
+            times: Times {
+                access: Timestamp {
+                    seconds: i64::from(value.hash as i32),
+                    nanoseconds: 0,
+                },
+                change: Timestamp::default(),
+                modification: Timestamp::default(),
+                creation: self.options.time,
+            },
+            version: value.references,
+        }
     }
 
     fn tree_inode(&self, slot: Slot) -> Fixed<'_> {
         let placement = self.placed.inodes[slot];
         let record = self.inventory.record(slot);
         let metadata = self.metadata(slot);
+        let xattrs = self.inventory.xattrs(slot);
         let Contents {
             kind,
             size_bytes,
@@ -154,13 +186,13 @@ impl Layout<'_> {
             gid: metadata.gid,
             size_bytes,
             links: record.links as u16,
-            blocks: placement.blocks(&self.placed.runs),
+            blocks: placement.blocks(&self.placed.runs) + xattrs.value_blocks,
             flags,
             i_block,
             xattr_block: placement.xattr_block,
-            xattrs: &self.inventory.xattrs(slot).in_inode,
-            mtime: metadata.mtime,
-            ctime: self.options.time,
+            xattrs: &xattrs.in_inode,
+            times: Times::unread(metadata.mtime, self.options.time),
+            version: 0,
         }
     }
 
@@ -203,7 +235,7 @@ impl Layout<'_> {
 
     fn directory(&self, slot: Slot) -> Contents {
         let record = self.inventory.record(slot);
-        let indexed = record.id.is_some() && record.directory_blocks > 1;
+        let indexed = record.origin != Origin::LostAndFound && record.directory_blocks > 1;
         Contents {
             kind: inode::DIRECTORY,
             size_bytes: u64::from(record.directory_blocks) * BLOCK_BYTES,
@@ -251,6 +283,7 @@ impl Layout<'_> {
                 Node::Symlink(target) => target.to_vec(),
                 _ => return None,
             },
+            (Role::Value, Some(slot)) => self.part_of(run, &self.inventory.value(slot)?.bytes),
             (Role::ExtentNodes, Some(slot)) => {
                 self.part_of(run, &self.extent_tree(run.owner, &self.placed.inodes[slot]).1)
             }
@@ -265,15 +298,17 @@ impl Layout<'_> {
         })
     }
 
-    /// The part of an inode's blocks that is in one run.
+    /// The part of an inode's contents that is in one run.
     fn part_of(&self, run: &Run, bytes: &[u8]) -> Vec<u8> {
         let start = u64::from(run.mapping.logical) * BLOCK_BYTES;
         let length = u64::from(run.mapping.blocks) * BLOCK_BYTES;
-        bytes[start as usize..(start + length) as usize].to_vec()
+        bytes[start as usize..bytes.len().min((start + length) as usize)].to_vec()
     }
 
     fn file_piece(&self, run: &Run, slot: Slot) -> Option<Piece> {
-        let inode = self.inventory.record(slot).id?;
+        let Origin::Tree(inode) = self.inventory.record(slot).origin else {
+            return None;
+        };
         let file = file(&self.inventory, slot)?;
         let offset_bytes = run.mapping.physical * BLOCK_BYTES;
         let start = u64::from(run.mapping.logical) * BLOCK_BYTES;

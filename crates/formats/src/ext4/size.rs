@@ -14,7 +14,7 @@ const BLOCKS_PER_INTERRUPTION: u64 = 4;
 
 /// The smallest [`Options::size_bytes`] that holds the tree and leaves `free_bytes`, or a little more.
 pub fn minimum_size_bytes(tree: &Tree<File>, options: &Options, free_bytes: u64) -> Result<u64, Error> {
-    let inventory = Inventory::of(tree, options.hash_seed)?;
+    let inventory = Inventory::of(tree, options)?;
     needed_bytes(&inventory, options, free_bytes)
 }
 

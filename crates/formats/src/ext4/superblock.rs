@@ -19,6 +19,8 @@ const HAS_JOURNAL: u32 = 0x4;
 const COMPAT: u32 = 0x8 | 0x20;
 /// Incompatible ones: file types in directories, extents, 64-bit numbers, flexible groups.
 const INCOMPAT: u32 = 0x2 | 0x40 | 0x80 | 0x200;
+/// Another one: inodes for attribute values.
+const EA_INODE: u32 = 0x400;
 /// Read-only compatible ones: few superblock copies, large and huge files, many subdirectories, large inodes, metadata
 /// checksums, fs-verity.
 const RO_COMPAT: u32 = 0x1 | 0x2 | 0x8 | 0x20 | 0x40 | 0x400 | 0x8000;
@@ -31,6 +33,8 @@ pub(super) struct Totals<'a> {
     pub(super) free_inodes: u32,
     /// `i_block` and the size of the journal's inode, if there is one.
     pub(super) journal: Option<([u8; extent::ROOT_BYTES], u64)>,
+    /// Whether there are inodes for attribute values.
+    pub(super) has_values: bool,
 }
 
 /// The superblock that lies in `group`.
@@ -41,6 +45,8 @@ pub(super) fn write(options: &Options, totals: &Totals<'_>, group: u16) -> [u8; 
     put_identity(&mut record, options);
     record.put_u16(0x5a, group); // s_block_group_nr
     record.put_u32(0x5c, COMPAT | totals.journal.map_or(0, |_| HAS_JOURNAL)); // s_feature_compat
+    let incompat = INCOMPAT | if totals.has_values { EA_INODE } else { 0 };
+    record.put_u32(0x60, incompat); // s_feature_incompat
     if let Some((i_block, size_bytes)) = &totals.journal {
         record.put_u32(0xe0, JOURNAL_INODE); // s_journal_inum
         record.put_u8(0xfd, 1); // s_jnl_backup_type
@@ -76,7 +82,6 @@ fn put_constants(record: &mut [u8]) {
     record.put_u32(0x4c, 1); // s_rev_level
     record.put_u32(0x54, FIRST_INODE); // s_first_ino
     record.put_u16(0x58, INODE_BYTES as u16); // s_inode_size
-    record.put_u32(0x60, INCOMPAT); // s_feature_incompat
     record.put_u32(0x64, RO_COMPAT); // s_feature_ro_compat
     record.put_u8(0xfc, 1); // s_def_hash_version: half MD4
     record.put_u16(0xfe, DESCRIPTOR_BYTES as u16); // s_desc_size

@@ -1,4 +1,5 @@
-//! Extended attributes: in the room behind the inode's fields, what does not fit there in one block.
+//! Extended attributes: in the room behind the inode's fields, what does not fit there in one block, and the largest
+//! values, as far as the block is too small, in inodes of their own ([`super::value`]).
 //!
 //! ```text
 //! inode  160 magic ea020000 · 164 entries · ... zeros (4) · ... values, from the end, up to 256
@@ -9,12 +10,14 @@
 //! Value offsets count from the first entry in an inode, from the block's start in a block. Access control lists are
 //! converted from the form that system calls use. Equal sets of attributes share their block.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::BLOCK_BYTES;
 use super::checksum::Checksum;
 use super::error::NodeReason;
 use super::fields::Fields;
+use super::value::{self, Value, Values};
 use crate::tree::Xattrs;
 
 /// The room in an inode of 256 bytes with 32 extra ones.
@@ -28,7 +31,11 @@ const BLOCK_HEADER_BYTES: usize = 32;
 const INODE_HEADER_BYTES: usize = 4;
 const ENTRY_HEADER_BYTES: usize = 16;
 const END_BYTES: usize = 4;
-const BLOCK_LIMIT: &str = "the attributes that are not in the inode must fit one block of 4096 bytes";
+/// Where `e_value_inum` is in an entry.
+const VALUE_INODE: usize = 4;
+const VALUE_LIMIT: &str = "the longest value has 65536 bytes";
+const NAMES_LIMIT: &str =
+    "the names of the attributes that are not in the inode must fit one block of 4096 bytes";
 
 /// The attributes of one or more inodes, encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,23 +44,40 @@ pub(super) struct Encoded {
     pub(super) in_inode: Vec<u8>,
     /// The block, without reference count and checksum; empty if none is needed.
     pub(super) block: Vec<u8>,
+    /// The blocks of values in inodes of their own.
+    pub(super) value_blocks: u64,
+    /// The entries in the block that have such a value: where `e_value_inum` is, and the position of the value.
+    apart: Vec<(usize, u32)>,
 }
 
 /// Every different set of attributes in a tree, encoded once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table<'t> {
     positions: HashMap<&'t Xattrs, u32>,
     sets: Vec<Encoded>,
+    values: Values<'t>,
+    file_system: Checksum,
 }
 
 impl<'t> Table<'t> {
+    /// A table without sets; `file_system` is where hashes of values start.
+    pub(super) fn new(file_system: Checksum) -> Self {
+        Table {
+            positions: HashMap::new(),
+            sets: Vec::new(),
+            values: Values::default(),
+            file_system,
+        }
+    }
+
     /// The position of a set, encoded if it is new.
     pub(super) fn position(&mut self, xattrs: &'t Xattrs) -> Result<u32, NodeReason> {
         if let Some(position) = self.positions.get(xattrs) {
             return Ok(*position);
         }
         let position = self.sets.len() as u32;
-        self.sets.push(encode(xattrs)?);
+        self.sets
+            .push(encode(xattrs, &mut self.values, self.file_system)?);
         self.positions.insert(xattrs, position);
         Ok(position)
     }
@@ -61,6 +85,27 @@ impl<'t> Table<'t> {
     /// The set at a position that [`Table::position`] gave.
     pub(super) fn set(&self, position: u32) -> &Encoded {
         &self.sets[position as usize]
+    }
+
+    /// How many values need inodes of their own.
+    pub(super) fn values(&self) -> u32 {
+        self.values.len()
+    }
+
+    /// One of these values.
+    pub(super) fn value(&self, position: u32) -> &Value<'t> {
+        self.values.value(position)
+    }
+
+    /// Numbers the inodes of values from `first` on. The sets of all inodes are those at `positions`.
+    pub(super) fn number_values(&mut self, first: u32, positions: impl Iterator<Item = u32>) {
+        let shared = SharedBlocks::of(self, positions);
+        for (set, asking) in self.sets.iter_mut().zip(&shared.asking) {
+            for (at, position) in &set.apart {
+                set.block.put_u32(*at, first + position);
+                self.values.refer(*position, asking.div_ceil(SHARES));
+            }
+        }
     }
 }
 
@@ -121,37 +166,73 @@ pub(super) fn finish_block(block: &[u8], refcount: u32, number: u64, file_system
     bytes
 }
 
-fn encode(xattrs: &Xattrs) -> Result<Encoded, NodeReason> {
+fn encode<'t>(
+    xattrs: &'t Xattrs,
+    values: &mut Values<'t>,
+    file_system: Checksum,
+) -> Result<Encoded, NodeReason> {
     let mut attributes = Vec::with_capacity(xattrs.len());
     for (name, value) in xattrs {
         attributes.push(Attribute::parse(name, value)?);
     }
     attributes.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
     let mut room = INODE_ROOM_BYTES - INODE_HEADER_BYTES - END_BYTES;
-    let (inside, outside): (Vec<_>, Vec<_>) = attributes.into_iter().partition(|attribute| {
+    let (inside, mut outside): (Vec<_>, Vec<_>) = attributes.into_iter().partition(|attribute| {
         let fits = attribute.stored_bytes() <= room;
         if fits {
             room -= attribute.stored_bytes();
         }
         fits
     });
-    let outside_bytes: usize = outside.iter().map(Attribute::stored_bytes).sum();
-    if BLOCK_HEADER_BYTES + END_BYTES + outside_bytes > BLOCK {
-        return Err(too_large(xattrs));
-    }
+    check_sizes(xattrs, &outside)?;
+    let value_blocks = move_apart(&mut outside, values, file_system);
+    let (block, apart) = encode_block(&outside);
     Ok(Encoded {
         in_inode: encode_in_inode(&inside),
-        block: encode_block(&outside),
+        block,
+        value_blocks,
+        apart,
     })
 }
 
-fn too_large(xattrs: &Xattrs) -> NodeReason {
+fn check_sizes(xattrs: &Xattrs, outside: &[Attribute<'_>]) -> Result<(), NodeReason> {
+    let names_bytes: usize = outside.iter().map(Attribute::entry_bytes).sum();
+    if outside
+        .iter()
+        .any(|attribute| attribute.value.len() > value::MAX_BYTES)
+    {
+        return Err(too_large(xattrs, VALUE_LIMIT));
+    }
+    match BLOCK_HEADER_BYTES + END_BYTES + names_bytes > BLOCK {
+        true => Err(too_large(xattrs, NAMES_LIMIT)),
+        false => Ok(()),
+    }
+}
+
+/// Gives the largest values inodes of their own until the rest fits the block, and says how many blocks those take.
+fn move_apart<'t>(outside: &mut [Attribute<'t>], values: &mut Values<'t>, file_system: Checksum) -> u64 {
+    let mut missing = BLOCK_HEADER_BYTES + END_BYTES;
+    missing += outside.iter().map(Attribute::stored_bytes).sum::<usize>();
+    let mut value_blocks = 0;
+    while missing > BLOCK {
+        let inside = outside.iter_mut().filter(|attribute| attribute.apart.is_none());
+        let Some(largest) = inside.max_by_key(|attribute| attribute.value.len()) else {
+            break;
+        };
+        missing -= largest.value.len().next_multiple_of(4);
+        value_blocks += value::blocks(largest.value.len());
+        largest.apart = Some(values.position(&largest.value, file_system));
+    }
+    value_blocks
+}
+
+fn too_large(xattrs: &Xattrs, limit: &'static str) -> NodeReason {
     let largest = xattrs.iter().max_by_key(|(_, value)| value.len());
     let (name, value_bytes) = largest.map_or((&[][..], 0), |(name, value)| (&name[..], value.len()));
     NodeReason::XattrSize {
         name: String::from_utf8_lossy(name).into_owned(),
         value_bytes,
-        limit: BLOCK_LIMIT,
+        limit,
     }
 }
 
@@ -165,9 +246,9 @@ fn encode_in_inode(attributes: &[Attribute<'_>]) -> Vec<u8> {
     room
 }
 
-fn encode_block(attributes: &[Attribute<'_>]) -> Vec<u8> {
+fn encode_block(attributes: &[Attribute<'_>]) -> (Vec<u8>, Vec<(usize, u32)>) {
     if attributes.is_empty() {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
     let mut block = vec![0; BLOCK];
     block.put_u32(0, MAGIC); // h_magic
@@ -176,44 +257,50 @@ fn encode_block(attributes: &[Attribute<'_>]) -> Vec<u8> {
         .iter()
         .fold(0, |hash: u32, attribute| hash.rotate_left(16) ^ attribute.hash());
     block.put_u32(12, hash); // h_hash
-    put_attributes(&mut block, BLOCK_HEADER_BYTES, attributes, |attribute| {
+    let apart = put_attributes(&mut block, BLOCK_HEADER_BYTES, attributes, |attribute| {
         attribute.hash()
     });
-    block
+    (block, apart)
 }
 
-/// Entries from `first_entry` on, values from the end of `area` back.
+/// Entries from `first_entry` on, values from the end of `area` back. Returns where the inodes of values belong.
 fn put_attributes(
     area: &mut [u8],
     first_entry: usize,
     attributes: &[Attribute<'_>],
     hash: impl Fn(&Attribute<'_>) -> u32,
-) {
+) -> Vec<(usize, u32)> {
     let mut entry = first_entry;
     let mut value_start = area.len();
+    let mut apart = Vec::new();
     for attribute in attributes {
-        value_start -= attribute.value.len().next_multiple_of(4);
-        let offset = if attribute.value.is_empty() {
-            0
-        } else {
-            value_start
-        };
+        let value = attribute.value_here();
+        value_start -= value.len().next_multiple_of(4);
+        let offset = if value.is_empty() { 0 } else { value_start };
+        apart.extend(
+            attribute
+                .apart
+                .map(|(position, _)| (entry + VALUE_INODE, position)),
+        );
         area.put_u8(entry, attribute.suffix.len() as u8); // e_name_len
         area.put_u8(entry + 1, attribute.index); // e_name_index
         area.put_u16(entry + 2, offset as u16); // e_value_offs
         area.put_u32(entry + 8, attribute.value.len() as u32); // e_value_size
         area.put_u32(entry + 12, hash(attribute)); // e_hash
         area.put(entry + ENTRY_HEADER_BYTES, attribute.suffix);
-        area.put(value_start, &attribute.value);
+        area.put(value_start, value);
         entry += attribute.entry_bytes();
     }
+    apart
 }
 
 /// An attribute with its namespace as a number and its value in ext4's form.
 struct Attribute<'a> {
     index: u8,
     suffix: &'a [u8],
-    value: std::borrow::Cow<'a, [u8]>,
+    value: Cow<'a, [u8]>,
+    /// If the value has an inode of its own: its position among those, and its hash.
+    apart: Option<(u32, u32)>,
 }
 
 impl<'a> Attribute<'a> {
@@ -225,6 +312,7 @@ impl<'a> Attribute<'a> {
                 index,
                 suffix: &[],
                 value: value.into(),
+                apart: None,
             }),
             None => Err(NodeReason::Acl(text())),
         };
@@ -238,8 +326,12 @@ impl<'a> Attribute<'a> {
                 .strip_prefix(prefix)
                 .filter(|suffix| (1..=255).contains(&suffix.len()))
             {
-                let value = value.into();
-                return Ok(Attribute { index, suffix, value });
+                return Ok(Attribute {
+                    index,
+                    suffix,
+                    value: value.into(),
+                    apart: None,
+                });
             }
         }
         Err(NodeReason::XattrName(text()))
@@ -254,16 +346,27 @@ impl<'a> Attribute<'a> {
         (ENTRY_HEADER_BYTES + self.suffix.len()).next_multiple_of(4)
     }
 
-    fn stored_bytes(&self) -> usize {
-        self.entry_bytes() + self.value.len().next_multiple_of(4)
+    /// The value, unless it has an inode of its own.
+    fn value_here(&self) -> &[u8] {
+        match self.apart {
+            Some(_) => &[],
+            None => &self.value,
+        }
     }
 
-    /// `e_hash`: name bytes, then value words.
+    fn stored_bytes(&self) -> usize {
+        self.entry_bytes() + self.value_here().len().next_multiple_of(4)
+    }
+
+    /// `e_hash`: name bytes, then value words or the hash of a value in an inode of its own.
     fn hash(&self) -> u32 {
         let name = self
             .suffix
             .iter()
             .fold(0u32, |hash, byte| hash.rotate_left(5) ^ u32::from(*byte));
+        if let Some((_, value_hash)) = self.apart {
+            return name.rotate_left(16) ^ value_hash;
+        }
         self.value.chunks(4).fold(name, |hash, bytes| {
             let mut word = [0; 4];
             word[..bytes.len()].copy_from_slice(bytes);

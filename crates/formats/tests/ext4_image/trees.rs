@@ -131,9 +131,22 @@ fn xattrs() -> impl Strategy<Value = BTreeMap<Box<[u8]>, Box<[u8]>>> {
     let namespace = prop_oneof![Just("user."), Just("trusted."), Just("security.")];
     let name =
         (namespace, "[a-z\u{e9}]{1,40}").prop_map(|(space, name)| format!("{space}{name}").into_bytes());
-    let value = prop_oneof![vec(any::<u8>(), 0..30), vec(any::<u8>(), 0..1150)];
+    let repeated = |lengths| (vec(any::<u8>(), 1..9), lengths).prop_map(repeat);
+    let value = prop_oneof![
+        8 => vec(any::<u8>(), 0..30),
+        8 => vec(any::<u8>(), 0..1150),
+        2 => repeated(1000..=65_536usize),
+        1 => repeated(65_530..=65_536usize),
+    ];
     let pair = (name, value).prop_map(|(name, value)| (Box::from(name), Box::from(value)));
-    prop_oneof![3 => Just(BTreeMap::new()), 2 => vec(pair, 0..4).prop_map(BTreeMap::from_iter)]
+    // The entries of 40 attributes fit a block, if hardly anything else does.
+    let count = prop_oneof![8 => 0..4usize, 1 => 4..=40usize];
+    let pairs = count.prop_flat_map(move |count| vec(pair.clone(), count));
+    prop_oneof![3 => Just(BTreeMap::new()), 2 => pairs.prop_map(BTreeMap::from_iter)]
+}
+
+fn repeat((pattern, length): (Vec<u8>, usize)) -> Vec<u8> {
+    pattern.into_iter().cycle().take(length).collect()
 }
 
 fn addition() -> impl Strategy<Value = Addition> {
@@ -158,7 +171,8 @@ fn addition() -> impl Strategy<Value = Addition> {
 }
 
 fn target() -> impl Strategy<Value = Box<[u8]>> {
-    prop_oneof![1..100usize, 4090..=4095usize].prop_map(|length| b"t".repeat(length).into())
+    prop_oneof![2 => 1..100usize, 1 => 58..=61usize, 1 => 4090..=4095usize]
+        .prop_map(|length| b"t".repeat(length).into())
 }
 
 fn file() -> impl Strategy<Value = File> {
