@@ -7,9 +7,9 @@
 //! ```
 //!
 //! The first component is a domain if it has a `.` or a `:` or is `localhost`. A name without a domain is *short*: it
-//! means `localhost/NAME` when an image is given a name, and `localhost/NAME`, then `docker.io/library/NAME` when one
-//! is looked for. Source of the grammar: the distribution project's reference package; of the order: podman's
-//! short-name resolution of local images.
+//! means `localhost/NAME` when an image is given a name, and `localhost/NAME`, then the only image whose name ends with
+//! `/NAME`, when one is looked for. No registry is preferred. Source of the grammar: the distribution project's
+//! reference package.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -146,22 +146,13 @@ impl Reference {
         }
     }
 
-    /// The qualified names that this one may stand for, the preferred one first.
-    pub fn candidates(&self) -> Vec<Reference> {
-        let mut candidates = vec![self.qualified()];
-        if self.domain.is_none() {
-            let official = !self.path.contains('/');
-            candidates.push(Reference {
-                domain: Some("docker.io".to_owned()),
-                path: if official {
-                    format!("library/{}", self.path)
-                } else {
-                    self.path.clone()
-                },
-                ..self.qualified()
-            });
-        }
-        candidates
+    /// Whether this short name may stand for that image: the tags agree, and the other's path ends with this path.
+    pub fn is_short_for(&self, other: &Reference) -> bool {
+        let ends_alike = || {
+            let rest = other.path.strip_suffix(&self.path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+        };
+        self.domain.is_none() && self.tag_or_latest() == other.tag_or_latest() && ends_alike()
     }
 }
 
@@ -339,25 +330,26 @@ mod tests {
         assert_eq!((reference.path(), reference.tag()), ("a/b_c", Some("1.0")));
         assert_eq!(reference.to_string(), "localhost:5000/a/b_c:1.0");
         let digest = Sha256Digest::of(b"");
-        let pinned = parse(&format!("quay.io/fedora/fedora@{digest}"));
+        let pinned = parse(&format!("registry.example/fedora/fedora@{digest}"));
         assert_eq!((pinned.tag(), pinned.digest()), (None, Some(digest)));
     }
 
     #[test]
-    fn short_names_are_local_first() {
-        let names = |text: &str| -> Vec<String> {
-            parse(text)
-                .candidates()
-                .iter()
-                .map(Reference::to_string)
-                .collect()
-        };
-        assert_eq!(
-            names("debian:13"),
-            ["localhost/debian:13", "docker.io/library/debian:13"]
-        );
-        assert_eq!(names("a/b"), ["localhost/a/b:latest", "docker.io/a/b:latest"]);
-        assert_eq!(names("localhost/debian"), ["localhost/debian:latest"]);
+    fn short_names_stand_for_longer_ones() {
+        for (short, long) in [
+            ("debian:13", "registry.example/debian:13"),
+            ("debian:13", "registry.example/library/debian:13"),
+            ("a/b", "localhost/x/a/b:latest"),
+        ] {
+            assert!(parse(short).is_short_for(&parse(long)), "{short} {long}");
+        }
+        for (short, long) in [
+            ("debian:13", "registry.example/debian:12"),
+            ("debian", "registry.example/mydebian"),
+            ("localhost/debian", "registry.example/localhost/debian"),
+        ] {
+            assert!(!parse(short).is_short_for(&parse(long)), "{short} {long}");
+        }
         assert_eq!(parse("debian").qualified().to_string(), "localhost/debian:latest");
     }
 

@@ -1,6 +1,7 @@
 //! `osmith disk`: an image becomes a disk.
 
 use osmith_disk::{Compression, Destination, ImageType, Spec, execute, plan};
+use osmith_image::Reference;
 use osmith_image::store::Store;
 use osmith_report::Observer;
 
@@ -10,7 +11,8 @@ use crate::failure::CommandResult;
 
 pub(crate) fn disk(args: &DiskArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
     let image = parse_name(&args.image)?;
-    let plan = plan(store, &spec(args, image))?;
+    let follows = store.resolve(&image)?.unwrap_or_else(|| image.qualified());
+    let plan = plan(store, &spec(args, image, follows))?;
     if args.dry_run {
         return print(&plan.to_string());
     }
@@ -25,12 +27,12 @@ pub(crate) fn disk(args: &DiskArgs, store: &Store, observer: &dyn Observer) -> C
     Ok(())
 }
 
-fn spec(args: &DiskArgs, image: osmith_image::Reference) -> Spec {
+fn spec(args: &DiskArgs, image: Reference, follows: Reference) -> Spec {
     let mut types: Vec<ImageType> = args.types.iter().map(|wanted| image_type(*wanted)).collect();
     types.sort_unstable();
     types.dedup();
     Spec {
-        follows: image.qualified(),
+        follows,
         image,
         types,
         size_bytes: args.size,

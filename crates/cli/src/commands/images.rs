@@ -59,9 +59,9 @@ pub(crate) fn rmi(args: &RmiArgs, store: &Store, observer: &dyn Observer) -> Com
     let mut freed_bytes = 0;
     for text in &args.images {
         for name in names_to_remove(text, store)? {
-            let (_, removed) = store.remove_image(&name, observer)?;
+            let (name, removed) = store.remove_image(&name, observer)?;
             freed_bytes += removed.size_bytes;
-            print(&format!("Untagged: {}\n", name.qualified()))?;
+            print(&format!("Untagged: {name}\n"))?;
         }
     }
     print(&format!("Freed: {}\n", size::render(freed_bytes)))
@@ -69,12 +69,13 @@ pub(crate) fn rmi(args: &RmiArgs, store: &Store, observer: &dyn Observer) -> Com
 
 fn names_to_remove(text: &str, store: &Store) -> Result<Vec<Reference>, Box<dyn Failure>> {
     let wanted = parse_name(text)?;
-    let image = store.image(&wanted)?;
-    let names = store.names()?;
-    if names.iter().any(|(known, _)| wanted.candidates().contains(known)) {
+    // A name whose image is damaged can be removed too, so the image is not read.
+    if wanted.digest().is_none() && !matches!(store.resolve(&wanted), Ok(None)) {
         return Ok(vec![wanted]);
     }
-    let of_image = names
+    let image = store.image(&wanted)?;
+    let of_image = store
+        .names()?
         .into_iter()
         .filter(|(_, digest)| *digest == image.manifest_digest);
     let found: Vec<_> = of_image.map(|(name, _)| name).collect();

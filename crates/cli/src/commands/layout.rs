@@ -17,17 +17,16 @@ use crate::failure::CommandResult;
 pub(crate) fn save(args: &SaveArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
     let name = parse_name(&args.image)?;
     let image = store.image(&name)?;
-    let named = store
-        .names()?
-        .into_iter()
-        .find(|(known, _)| name.candidates().contains(known));
     let options = SaveOptions {
         format: match args.format {
             SaveFormat::OciDir => LayoutFormat::Directory,
             SaveFormat::OciArchive => LayoutFormat::Archive,
         },
         encoding: encoding(args.compression),
-        name: named.map(|(known, _)| known),
+        name: match name.digest() {
+            None => store.resolve(&name)?,
+            Some(_) => None,
+        },
     };
     let title = format!("save {name} to {}", args.output.display());
     let saved = single_step(observer, title, |step| {

@@ -67,7 +67,7 @@ fn make_disk(
 ) -> Result<PathBuf, Box<dyn Failure>> {
     let image: Reference = image.parse()?;
     let spec = Spec {
-        follows: image.qualified(),
+        follows: store.resolve(&image)?.unwrap_or_else(|| image.qualified()),
         image,
         types: vec![ImageType::Raw],
         size_bytes: None,

@@ -54,6 +54,14 @@ pub enum StoreError {
         /// The name of an image that looks alike.
         nearest: Option<Box<Reference>>,
     },
+    /// Several images have a name that ends so.
+    #[error("'{name}' may be any of {}", listed(found))]
+    AmbiguousName {
+        /// What was asked for.
+        name: Box<Reference>,
+        /// The names that end so.
+        found: Vec<Reference>,
+    },
     /// Several images have an ID that begins so.
     #[error("several images have an ID that begins with '{0}'")]
     AmbiguousId(String),
@@ -124,7 +132,7 @@ impl Failure for StoreError {
             StoreError::NoStore(_) | StoreError::UnknownImage { .. } => Class::NotFound,
             StoreError::NotAStore(_) | StoreError::Busy(_) => Class::Conflict,
             StoreError::Format { .. } | StoreError::ReadOnly(_) => Class::Environment,
-            StoreError::AmbiguousId(_) => Class::Usage,
+            StoreError::AmbiguousName { .. } | StoreError::AmbiguousId(_) => Class::Usage,
             StoreError::MissingObject(_)
             | StoreError::MissingLayer(_)
             | StoreError::MissingDiff(_)
@@ -150,11 +158,12 @@ impl Failure for StoreError {
             StoreError::ReadOnly(_) => vec!["run the command as the owner of the store".into()],
             StoreError::Busy(_) => vec!["try again when the other osmith commands have ended".into()],
             StoreError::UnknownImage { nearest, .. } => unknown_image_hints(nearest.as_deref()),
+            StoreError::AmbiguousName { .. } => vec!["give the whole name of one of them".into()],
             StoreError::AmbiguousId(_) => vec!["give more digits; osmith images lists the IDs".into()],
             StoreError::Json { source, .. } => source.hints(),
             StoreError::Tar { source, .. } => source.hints(),
             _ if self.class() == Class::Corrupt => {
-                vec!["osmith store verify names what is damaged; load or build the image again".into()]
+                vec!["remove the image with osmith rmi, run osmith prune, then load or build it again".into()]
             }
             _ => Vec::new(),
         }
@@ -179,8 +188,16 @@ fn unknown_image_hints(nearest: Option<&Reference>) -> Vec<String> {
     let did_you_mean = nearest.map(|name| format!("did you mean '{name}'?"));
     did_you_mean
         .into_iter()
-        .chain(["osmith images lists the images of the store".to_owned()])
+        .chain([
+            "osmith images lists the images of the store; osmith import, osmith load and osmith build add some"
+                .to_owned(),
+        ])
         .collect()
+}
+
+fn listed(names: &[Reference]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    names.join(", ")
 }
 
 /// The class of an error of the operating system.
@@ -197,7 +214,7 @@ pub(crate) fn io_class(error: &io::Error) -> Class {
 pub(crate) fn io_hints(error: &io::Error) -> Vec<String> {
     let hint = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "free some space, for instance with osmith prune, or use another disk"
+            "free some space, for instance with osmith prune --cache, or use another disk"
         }
         io::ErrorKind::PermissionDenied => "check the owner and the permissions, or use another place",
         io::ErrorKind::ReadOnlyFilesystem => "the file system is mounted read-only; use another place",

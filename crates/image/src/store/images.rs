@@ -161,21 +161,20 @@ impl Store {
             .map_err(|error| self.io("write", &path, error))
     }
 
-    /// Takes a name off an image and returns the image. Its contents stay until [`Store::prune`].
-    pub fn untag(&self, name: &Reference) -> Result<Image, StoreError> {
+    /// Takes a name off an image and returns the name in full and the digest of the manifest. The image is not read: it
+    /// may be damaged. Its contents stay until [`Store::prune`].
+    pub fn untag(&self, name: &Reference) -> Result<(Reference, Option<Sha256Digest>), StoreError> {
         self.require_writable()?;
-        for candidate in name.candidates() {
-            let Some(digest) = self.named(&candidate)? else {
-                continue;
-            };
-            let image = self.image_of_digest(&digest)?;
-            let path = name_path(&candidate);
-            files::remove(self.root(), &path)
-                .and_then(|_| files::sync_parent(self.root(), &path))
-                .map_err(|error| self.io("remove", &path, error))?;
-            return Ok(image);
-        }
-        Err(self.unknown_image(name))
+        let known = match self.resolve(name) {
+            Err(StoreError::Damaged { .. }) => name.qualified(),
+            resolved => resolved?.ok_or_else(|| self.unknown_image(name))?,
+        };
+        let digest = self.named(&known).ok().flatten();
+        let path = name_path(&known);
+        files::remove(self.root(), &path)
+            .and_then(|_| files::sync_parent(self.root(), &path))
+            .map_err(|error| self.io("remove", &path, error))?;
+        Ok((known, digest))
     }
 
     /// The image of a name, of a manifest digest (`NAME@sha256:…`), or of the beginning of an image ID.
@@ -186,14 +185,38 @@ impl Store {
                 false => Err(self.unknown_image(reference)),
             };
         }
-        for candidate in reference.candidates() {
-            if let Some(digest) = self.named(&candidate)? {
-                return self.image_of_digest(&digest);
-            }
-        }
-        match self.image_of_id(reference)? {
+        let digest = match self.resolve(reference)? {
+            Some(name) => self.named(&name)?,
+            None => self.image_of_id(reference)?,
+        };
+        match digest {
             Some(digest) => self.image_of_digest(&digest),
             None => Err(self.unknown_image(reference)),
+        }
+    }
+
+    /// The full name of the image that is meant: the name itself with `localhost` and `latest` filled in, or for a name
+    /// without a domain the only one that ends with it.
+    pub fn resolve(&self, name: &Reference) -> Result<Option<Reference>, StoreError> {
+        let qualified = name.qualified();
+        if self.named(&qualified)?.is_some() {
+            return Ok(Some(qualified));
+        }
+        if name.domain().is_some() {
+            return Ok(None);
+        }
+        let mut found: Vec<Reference> = self
+            .names()?
+            .into_iter()
+            .map(|(known, _)| known)
+            .filter(|known| name.is_short_for(known))
+            .collect();
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            _ => Err(StoreError::AmbiguousName {
+                name: Box::new(name.clone()),
+                found,
+            }),
         }
     }
 

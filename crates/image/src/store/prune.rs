@@ -93,23 +93,22 @@ impl Store {
         &self,
         name: &Reference,
         observer: &dyn Observer,
-    ) -> Result<(Image, Pruned), StoreError> {
-        let image = self.untag(name)?;
+    ) -> Result<(Reference, Pruned), StoreError> {
+        let (name, digest) = self.untag(name)?;
         let mut pruned = Pruned::default();
-        if self
-            .names()?
-            .iter()
-            .any(|(_, digest)| *digest == image.manifest_digest)
-        {
-            return Ok((image, pruned));
+        let Some(digest) = digest else {
+            return Ok((name, pruned));
+        };
+        if self.names()?.iter().any(|(_, other)| *other == digest) {
+            return Ok((name, pruned));
         }
-        pruned.images += self.discard(&image_path(&image.manifest_digest), &mut pruned.size_bytes)?;
+        pruned.images += self.discard(&image_path(&digest), &mut pruned.size_bytes)?;
         let collected = self.exclusively(|| {
             let needed = self.needed(&self.image_digests()?, true)?;
             self.discard_unneeded(&needed, &mut pruned, observer)
         });
         match collected {
-            Ok(()) | Err(StoreError::Busy(_)) => Ok((image, pruned)),
+            Ok(()) | Err(StoreError::Busy(_)) => Ok((name, pruned)),
             Err(error) => Err(error),
         }
     }

@@ -91,7 +91,7 @@ fn images_are_found_by_name_digest_and_id() {
     for text in [
         "debian",
         "debian:12",
-        "docker.io/library/debian:13",
+        "registry.example/library/debian:13",
         "ffff",
         &format!("{id}:1"),
     ] {
@@ -106,16 +106,22 @@ fn images_are_found_by_name_digest_and_id() {
     let error = store.image(&reference("debiam:13")).unwrap_err();
     assert_eq!(error.class(), Class::NotFound);
     assert_eq!(error.hints()[0], "did you mean 'localhost/debian:13'?");
-    store.tag(&image, &reference("quay.io/x/y:z")).unwrap();
+    store.tag(&image, &reference("registry.example/x/y:z")).unwrap();
     let listed = store.images().unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(
         listed[0].names,
-        [reference("localhost/debian:13"), reference("quay.io/x/y:z")]
+        [
+            reference("localhost/debian:13"),
+            reference("registry.example/x/y:z")
+        ]
     );
     store.untag(&reference("debian:13")).unwrap();
     assert!(store.untag(&reference("debian:13")).is_err());
-    assert_eq!(store.images().unwrap()[0].names, [reference("quay.io/x/y:z")]);
+    assert_eq!(
+        store.images().unwrap()[0].names,
+        [reference("registry.example/x/y:z")]
+    );
 }
 
 #[test]
@@ -219,8 +225,51 @@ fn prune_removes_what_nothing_needs_and_nothing_else() {
     assert_eq!((pruned.cache_entries, pruned.layers, pruned.objects), (1, 1, 1));
     kept.tree(&store).unwrap();
     let (removed, pruned) = store.remove_image(&reference("kept"), &Silent).unwrap();
-    assert_eq!((removed, pruned.images, pruned.objects), (kept, 1, 2));
+    assert_eq!(removed.to_string(), "localhost/kept:latest");
+    assert_eq!((pruned.images, pruned.objects), (1, 2));
     assert_eq!(files(directory.path()), [directory.path().join("store.json")]);
+}
+
+#[test]
+fn short_names_find_the_only_image_that_ends_so() {
+    let (_directory, store) = store();
+    let names = ["registry.example/library/web:1", "registry.example/db"].map(reference);
+    let image = store
+        .commit_image(parts(vec![own(&store, "a", 1)]), &names, &Silent)
+        .unwrap();
+    for text in ["web:1", "library/web:1", "db"] {
+        assert_eq!(store.image(&reference(text)).unwrap(), image, "{text}");
+    }
+    store.tag(&image, &reference("example.com/web:1")).unwrap();
+    let error = store.image(&reference("web:1")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "'web:1' may be any of 'example.com/web:1', 'registry.example/library/web:1'"
+    );
+    store.tag(&image, &reference("web:1")).unwrap();
+    assert_eq!(
+        store.resolve(&reference("web:1")).unwrap(),
+        Some(reference("localhost/web:1"))
+    );
+    store.remove_image(&reference("web:1"), &Silent).unwrap();
+    assert!(store.image(&reference("web:1")).is_err());
+}
+
+#[test]
+fn a_damaged_image_can_be_removed() {
+    let (directory, store) = store();
+    let image = store
+        .commit_image(parts(vec![own(&store, "a", 1)]), &[reference("a")], &Silent)
+        .unwrap();
+    let manifest = format!("blobs/sha256/{}", image.manifest_digest.hex());
+    std::fs::write(directory.path().join(manifest), b"{}").unwrap();
+    assert_eq!(store.images().unwrap_err().class(), Class::Corrupt);
+    store.remove_image(&reference("a"), &Silent).unwrap();
+    assert!(store.images().unwrap().is_empty());
+    std::fs::write(directory.path().join("names/localhost/b:latest"), b"").unwrap();
+    assert_eq!(store.images().unwrap_err().class(), Class::Corrupt);
+    store.remove_image(&reference("b"), &Silent).unwrap();
+    assert!(store.images().unwrap().is_empty());
 }
 
 #[test]
