@@ -1,8 +1,15 @@
 //! The bytes of the disk in a sparse file.
+//!
+//! They go past the page cache where the file system can do that: nobody reads them soon, copying them into the cache
+//! costs as much processor time as hashing them, and the flush at the end has little left to do.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use osmith_sys::file::bypass_page_cache;
 
 use super::{Output, WriteChunk, is_zero, write_all_at};
 use crate::chunk::Chunk;
@@ -25,7 +32,20 @@ impl<'a> Raw<'a> {
     pub(crate) fn create(file: &'a File, path: &'a Path, disk_bytes: u64) -> Result<Self, WriteError> {
         file.set_len(disk_bytes)
             .map_err(|error| WriteError::output("set the length of", path, error))?;
+        bypass_page_cache(file, true);
         Ok(Raw { file, path })
+    }
+
+    /// Whole blocks at a place that is a multiple of a block.
+    fn write_at(&self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        match self.file.write_all_at(blocks, offset) {
+            // The file system has larger blocks, or was too polite to refuse earlier.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                bypass_page_cache(self.file, false);
+                write_all_at(self.file, blocks, offset)
+            }
+            answer => answer,
+        }
     }
 }
 
@@ -50,7 +70,7 @@ impl WriteChunk for RawWriter<'_> {
         for run in data_runs(bytes) {
             let offset = chunk.offset_bytes + run.start as u64;
             let data = bytes.get(run).unwrap_or_default();
-            let written = write_all_at(self.raw.file, data, offset);
+            let written = self.raw.write_at(data, offset);
             written.map_err(|error| WriteError::output("write", self.raw.path, error))?;
         }
         Ok(())
