@@ -157,7 +157,9 @@ impl Fixture {
         }
         add(&mut base, "odd", metadata(0o1750), empty());
         add(&mut base, "tmp", metadata(0o1777), empty());
-        let program = store.put_file(&File::open(busybox).unwrap()).unwrap();
+        let program = store
+            .put_file(&File::open(busybox).unwrap(), &mut Store::file_buffer())
+            .unwrap();
         add(&mut base, "bin/busybox", metadata(0o755), Node::Regular(program));
         for applet in APPLETS {
             let target = Node::Symlink(b"busybox".as_slice().into());

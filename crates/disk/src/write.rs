@@ -13,8 +13,7 @@ use crate::output::Output;
 use crate::source::Sources;
 
 use osmith_formats::verity::BLOCK_BYTES;
-
-const PAGE_BYTES: usize = 4096;
+use osmith_sys::file::PageBuffer;
 
 /// Is told how much was written; may stop the work.
 pub(crate) type Advance<'a> = dyn Fn(u64) -> Result<(), WriteError> + Sync + 'a;
@@ -71,12 +70,11 @@ impl<I: Iterator<Item = Chunk>> Pass<'_, I> {
     fn write_chunks(&self) -> Result<(), WriteError> {
         let writers: Result<Vec<_>, _> = self.outputs.iter().map(|output| output.writer()).collect();
         let mut writers = writers?;
-        let mut storage = vec![0; CHUNK_BYTES + PAGE_BYTES];
-        let bytes = aligned(&mut storage);
+        let mut bytes = PageBuffer::new(CHUNK_BYTES);
         while let Some(chunk) = self.next_chunk() {
-            fill(&chunk.segments, self.sources, bytes)?;
+            fill(&chunk.segments, self.sources, &mut bytes)?;
             for writer in &mut writers {
-                writer.write(&chunk, bytes)?;
+                writer.write(&chunk, &bytes)?;
             }
             (self.advance)(chunk.segments.iter().map(|segment| segment.len as u64).sum())?;
         }
@@ -93,14 +91,6 @@ impl<I: Iterator<Item = Chunk>> Pass<'_, I> {
             .is_some();
         if failed { None } else { chunks.next() }
     }
-}
-
-/// A chunk's worth of the storage that starts with a page, as the kernel's own pages do: the string instructions that
-/// it copies with are slow on some processors where source and target are shifted by a few bytes.
-fn aligned(storage: &mut [u8]) -> &mut [u8] {
-    let start = storage.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES);
-    let end = storage.len().min(start + CHUNK_BYTES);
-    storage.get_mut(start..end).unwrap_or_default()
 }
 
 /// Makes the bytes of a chunk.

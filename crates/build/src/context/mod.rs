@@ -21,6 +21,7 @@ use std::time::SystemTime;
 use osmith_formats::tree::{Content, Name, Node, Tree};
 use osmith_image::store::Store;
 use osmith_report::{Event, Observer, Progress, StepId, Unit};
+use osmith_sys::file::PageBuffer;
 use rustix::fs::{AtFlags, OFlags};
 
 pub(crate) use glob::{Dialect, Glob, is_pattern};
@@ -281,10 +282,11 @@ fn read_all(
     let results = Mutex::new((Vec::with_capacity(unknown.len()), Ok(())));
     let worker = || {
         let mut read = Vec::new();
+        let mut buffer = Store::file_buffer();
         let mut outcome = Ok(());
         while let Some(index) = unknown.get(next.fetch_add(1, Ordering::Relaxed)) {
             let Some(job) = jobs.get(*index) else { break };
-            match read_one(store, root, job, watch.observer) {
+            match read_one(store, root, job, &mut buffer, watch.observer) {
                 Ok(remembered) => read.push((*index, remembered)),
                 Err(error) => {
                     next.store(unknown.len(), Ordering::Relaxed);
@@ -331,6 +333,7 @@ fn read_one(
     store: &Store,
     root: &OwnedFd,
     job: &Job,
+    buffer: &mut PageBuffer,
     observer: &dyn Observer,
 ) -> Result<Remembered, SelectError> {
     observer.require_running()?;
@@ -341,7 +344,7 @@ fn read_one(
         OFlags::RDONLY | OFlags::NONBLOCK,
     )?);
     let xattrs = walk::attributes(file.as_fd(), &job.path)?;
-    let content = store.put_file(&file)?;
+    let content = store.put_file(&file, buffer)?;
     let stat = rustix::fs::fstat(&file).map_err(|errno| walk::failure("look at", &job.path, errno))?;
     if walk::key(&stat) != job.key {
         return Err(SelectError::Changed(

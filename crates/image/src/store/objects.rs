@@ -4,9 +4,11 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 
 use osmith_formats::tree::{Content, INLINE_MAX_BYTES};
 use osmith_formats::verity::{Digest, Hasher};
+use osmith_sys::file::PageBuffer;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -14,6 +16,8 @@ use super::files::{self, Unnamed};
 use super::{Store, StoreError};
 
 const CHUNK_BYTES: usize = 256 << 10;
+/// The most that is written at once: large writes make the kernel cache in large stretches, which it fills slowly.
+const WRITE_BYTES: usize = 128 << 10;
 /// Files up to this length are hashed in memory first, and not written at all if the object is there.
 const IN_MEMORY_MAX_BYTES: usize = 1 << 20;
 const OBJECT_MODE: Mode = Mode::from_raw_mode(0o644);
@@ -26,6 +30,7 @@ pub struct ObjectWriter<'a> {
     /// What is not in the file yet.
     pending: Vec<u8>,
     file: Option<Unnamed>,
+    spilled_bytes: u64,
 }
 
 impl Store {
@@ -37,6 +42,7 @@ impl Store {
             hasher: Hasher::new(),
             pending: Vec::new(),
             file: None,
+            spilled_bytes: 0,
         })
     }
 
@@ -51,32 +57,44 @@ impl Store {
             size_bytes: bytes.len() as u64,
         };
         if !self.contains_object(&content)? {
-            let mut unnamed = self.unnamed()?;
-            let written = unnamed.file.write_all(bytes);
+            let unnamed = self.unnamed()?;
+            let written = write_at(&unnamed.file, bytes, 0);
             written.map_err(|error| self.io("write to", files::TMP, error))?;
             self.name_object(&unnamed, &content)?;
         }
         Ok(content)
     }
 
-    /// Stores the content of a file, from its present position to its end. Shares the blocks where the file system
-    /// can.
-    pub fn put_file(&self, file: &File) -> Result<Content, StoreError> {
-        let mut writer = self.object_writer()?;
-        let metadata = file
-            .metadata()
-            .map_err(|error| StoreError::io("read", "the file to be stored", error))?;
-        let large = metadata.len() > IN_MEMORY_MAX_BYTES as u64;
-        let position = io::Seek::stream_position(&mut &*file)
-            .map_err(|error| StoreError::io("read", "the file to be stored", error))?;
-        if large && position == 0 {
-            let clone = self.unnamed()?;
-            if rustix::fs::ioctl_ficlone(&clone.file, file).is_ok() {
-                return self.name_measured(clone);
-            }
+    /// Stores the content of a file, from its start. Shares the blocks where the file system can. The buffer has
+    /// [`Store::file_buffer`]'s length and serves for any number of files.
+    pub fn put_file(&self, mut file: &File, buffer: &mut PageBuffer) -> Result<Content, StoreError> {
+        self.require_writable()?;
+        let failed = |error| StoreError::io("read", "the file to be stored", error);
+        file.rewind().map_err(failed)?;
+        let first = fill(&mut file, buffer).map_err(failed)?;
+        if first < buffer.len() {
+            return self.put_bytes(buffer.get(..first).unwrap_or_default());
         }
-        writer.copy_from(file)?;
-        writer.finish()
+        let unnamed = self.unnamed()?;
+        if rustix::fs::ioctl_ficlone(&unnamed.file, file).is_ok() {
+            return self.name_measured(unnamed);
+        }
+        let mut hasher = Hasher::new();
+        let (mut filled, mut size_bytes) = (first, 0);
+        while filled > 0 {
+            let piece = buffer.get(..filled).unwrap_or_default();
+            hasher.update(piece);
+            let written = write_sparse_at(&unnamed.file, piece, size_bytes);
+            written.map_err(|error| self.io("write to", files::TMP, error))?;
+            size_bytes += filled as u64;
+            filled = fill(&mut file, buffer).map_err(failed)?;
+        }
+        self.name_hashed(&unnamed, hasher)
+    }
+
+    /// A buffer for [`Store::put_file`].
+    pub fn file_buffer() -> PageBuffer {
+        PageBuffer::new(IN_MEMORY_MAX_BYTES)
     }
 
     /// Makes the file `name` of `directory`, which is on the store's file system, an object: it leaves the directory,
@@ -130,6 +148,19 @@ impl Store {
 
     pub(super) fn unnamed(&self) -> Result<Unnamed, StoreError> {
         Unnamed::create(self.root()).map_err(|error| self.io("create a file in", files::TMP, error))
+    }
+
+    /// Makes an unnamed file an object that is whole but for zeros at its end.
+    fn name_hashed(&self, unnamed: &Unnamed, hasher: Hasher) -> Result<Content, StoreError> {
+        let measured = hasher.finish();
+        let content = Content::Object {
+            digest: measured.digest,
+            size_bytes: measured.size_bytes,
+        };
+        let ended = unnamed.file.set_len(measured.size_bytes);
+        ended.map_err(|error| self.io("write to", files::TMP, error))?;
+        self.name_object(unnamed, &content)?;
+        Ok(content)
     }
 
     /// Reads an unnamed file that is whole, and makes it an object.
@@ -205,37 +236,13 @@ impl Read for ContentReader<'_> {
 impl ObjectWriter<'_> {
     /// Names the object, or gives back a short content inline.
     pub fn finish(mut self) -> Result<Content, StoreError> {
-        if self.file.is_none() {
+        let Some(unnamed) = &self.file else {
             return self.store.put_bytes(&self.pending);
-        }
-        self.spill()
-            .map_err(|error| self.store.io("write to", files::TMP, error))?;
-        let measured = self.hasher.finish();
-        let content = Content::Object {
-            digest: measured.digest,
-            size_bytes: measured.size_bytes,
         };
-        if let Some(unnamed) = self.file {
-            let ended = unnamed.file.set_len(measured.size_bytes);
-            ended.map_err(|error| self.store.io("write to", files::TMP, error))?;
-            self.store.name_object(&unnamed, &content)?;
-        }
-        Ok(content)
-    }
-
-    /// Takes all of `source`.
-    fn copy_from(&mut self, mut source: impl Read) -> Result<(), StoreError> {
-        let mut buffer = vec![0; CHUNK_BYTES];
-        loop {
-            let count = match source.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(StoreError::io("read", "the file to be stored", error)),
-            };
-            self.write_all(buffer.get(..count).unwrap_or_default())
-                .map_err(|error| self.store.io("write to", files::TMP, error))?;
-        }
+        self.hasher.update(&self.pending);
+        write_sparse_at(&unnamed.file, &self.pending, self.spilled_bytes)
+            .map_err(|error| self.store.io("write to", files::TMP, error))?;
+        self.store.name_hashed(unnamed, self.hasher)
     }
 
     /// Hashes what is pending and moves it to the file.
@@ -245,15 +252,8 @@ impl ObjectWriter<'_> {
             Some(unnamed) => unnamed,
             None => self.file.insert(Unnamed::create(self.store.root())?),
         };
-        // A piece of zeros becomes a hole.
-        match self.pending.iter().all(|byte| *byte == 0) {
-            true => drop(
-                unnamed
-                    .file
-                    .seek(io::SeekFrom::Current(self.pending.len() as i64))?,
-            ),
-            false => unnamed.file.write_all(&self.pending)?,
-        }
+        write_sparse_at(&unnamed.file, &self.pending, self.spilled_bytes)?;
+        self.spilled_bytes += self.pending.len() as u64;
         self.pending.clear();
         Ok(())
     }
@@ -283,42 +283,51 @@ pub(super) fn object_path(digest: &Digest) -> String {
 
 /// Reads a file from its start and says what content it is.
 pub(super) fn measure(mut file: &File) -> io::Result<Content> {
-    io::Seek::rewind(&mut file)?;
+    file.rewind()?;
     let mut hasher = Hasher::new();
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let mut first = Vec::new();
-    loop {
-        let mut filled = 0;
-        // Whole blocks in one call are the hasher's fast way.
-        while let Some(space) = buffer.get_mut(filled..).filter(|space| !space.is_empty()) {
-            match file.read(space) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
-        }
-        let chunk = buffer.get(..filled).unwrap_or_default();
-        hasher.update(chunk);
-        if first.len() <= INLINE_MAX_BYTES {
-            first.extend_from_slice(
-                chunk
-                    .get(..chunk.len().min(INLINE_MAX_BYTES + 1))
-                    .unwrap_or_default(),
-            );
-        }
-        if filled < buffer.len() {
-            break;
-        }
+    let mut buffer = PageBuffer::new(CHUNK_BYTES);
+    let mut filled = fill(&mut file, &mut buffer)?;
+    if filled <= INLINE_MAX_BYTES {
+        return Ok(Content::Inline(buffer.get(..filled).unwrap_or_default().into()));
     }
-    if first.len() <= INLINE_MAX_BYTES {
-        return Ok(Content::Inline(first.into()));
+    while filled > 0 {
+        hasher.update(buffer.get(..filled).unwrap_or_default());
+        filled = fill(&mut file, &mut buffer)?;
     }
     let measured = hasher.finish();
     Ok(Content::Object {
         digest: measured.digest,
         size_bytes: measured.size_bytes,
     })
+}
+
+/// Reads until the buffer is full or the file ends. Whole blocks in one call are the hasher's fast way.
+fn fill(file: &mut &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(space) = buffer.get_mut(filled..).filter(|space| !space.is_empty()) {
+        match file.read(space) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes bytes at a place, or leaves a hole if they are all zero.
+fn write_sparse_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    match bytes.iter().all(|byte| *byte == 0) {
+        true => Ok(()),
+        false => write_at(file, bytes, offset),
+    }
+}
+
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let pieces = bytes.chunks(WRITE_BYTES).zip((offset..).step_by(WRITE_BYTES));
+    pieces
+        .into_iter()
+        .try_for_each(|(piece, offset)| file.write_all_at(piece, offset))
 }
 
 /// Takes owner, mode and extended attributes off a file.
@@ -404,7 +413,8 @@ mod tests {
             assert_eq!(store.put_bytes(&data).unwrap(), content, "{length}");
             let path = directory.path().join("file");
             std::fs::write(&path, &data).unwrap();
-            assert_eq!(store.put_file(&File::open(&path).unwrap()).unwrap(), content);
+            let file = File::open(&path).unwrap();
+            assert_eq!(store.put_file(&file, &mut Store::file_buffer()).unwrap(), content);
             assert_eq!(matches!(content, Content::Inline(_)), length <= 64);
             if let Content::Object { digest, size_bytes } = content {
                 assert_eq!((digest, size_bytes), (Digest::of(&data), length as u64));

@@ -1,12 +1,14 @@
 //! Files: written so that they appear complete or not at all, copied without reading where the file system can,
 //! opened without leaving a root, and their extended attributes.
 
+mod buffer;
 mod cache;
 mod copy;
 mod new;
 mod open;
 mod xattr;
 
+pub use buffer::PageBuffer;
 pub use cache::bypass_page_cache;
 pub use copy::{CopyMethod, copy_contents, data_ranges};
 pub use new::{Durability, NewFile, sync_file_system, write_atomically};
