@@ -65,12 +65,12 @@ pub enum WriteError {
     #[error("the output '{}' exists", .0.display())]
     Exists(PathBuf),
     /// There is no room for the outputs.
-    #[error("there is no room for the disk in '{}': it needs {}, {} are free", directory.display(), Size(*needed_bytes), Size(*free_bytes))]
+    #[error("there is no room for the disk in '{}': it needs {needed}, {} are free", directory.display(), Size(*free_bytes))]
     NoSpace {
         /// The output directory.
         directory: PathBuf,
-        /// What the outputs take, or may take where they are compressed.
-        needed_bytes: u64,
+        /// What the outputs take.
+        needed: Needed,
         /// What is there.
         free_bytes: u64,
     },
@@ -121,6 +121,24 @@ pub enum WriteError {
     /// A compressor refused.
     #[error("cannot compress a part of the disk")]
     Compress(#[source] io::Error),
+}
+
+/// How much room outputs take, as far as it is known before they are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needed {
+    /// So many bytes, or more.
+    AtLeast(u64),
+    /// So many bytes, or fewer.
+    UpTo(u64),
+}
+
+impl std::fmt::Display for Needed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Needed::AtLeast(bytes) => write!(f, "at least {}", Size(*bytes)),
+            Needed::UpTo(bytes) => write!(f, "up to {}", Size(*bytes)),
+        }
+    }
 }
 
 impl WriteError {

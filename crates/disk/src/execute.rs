@@ -1,5 +1,6 @@
 //! Carrying out a plan: one pass over the disk into files without a name, which get their names when all is well.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use osmith_sys::file::{Durability, NewFile};
 
 use crate::bytes::Size;
 use crate::chunk::Chunks;
-use crate::error::WriteError;
+use crate::error::{Needed, WriteError};
 use crate::output::{Output, Qcow2, Raw};
 use crate::plan::{Plan, PlannedOutput};
 use crate::source::Sources;
@@ -52,7 +53,7 @@ pub struct Written {
 /// Writes the disk, in all its formats in one pass. Every object is compared with its digest on the way.
 ///
 /// Outputs get their names when all of them are complete and on stable storage; after an error, or when the observer
-/// asks to stop, nothing is left of them.
+/// asks to stop, nothing is left of them, and outputs that were to be replaced are there as before.
 pub fn execute(
     plan: &Plan,
     store: &Store,
@@ -152,7 +153,7 @@ fn explain(error: WriteError, plan: &Plan, store: &Store, files: &NewFiles) -> W
         WriteError::Output { source, .. }
             if source.kind() == io::ErrorKind::StorageFull && files.free_bytes < files.most_bytes(plan) =>
         {
-            files.no_space(files.most_bytes(plan))
+            files.no_space(Needed::UpTo(files.most_bytes(plan)))
         }
         other => other,
     }
@@ -204,7 +205,7 @@ impl NewFiles {
         files.free_bytes = free_bytes(destination.directory)?;
         let needed_bytes = files.least_bytes(plan);
         if needed_bytes > files.free_bytes {
-            return Err(files.no_space(needed_bytes));
+            return Err(files.no_space(Needed::AtLeast(needed_bytes)));
         }
         for planned in &plan.outputs {
             let path = destination.directory.join(&planned.path);
@@ -264,18 +265,17 @@ impl NewFiles {
                     .map_err(|error| WriteError::output("read the size of", &output.path, error))?,
             });
         }
-        let mut named: Vec<PathBuf> = Vec::new();
+        let mut named: Vec<Named> = Vec::new();
         for output in &mut self.files {
+            let name = Named::over(&output.path, overwrite);
             if let Err(error) = output.reveal(overwrite) {
-                // Names that were replaced are lost, names that are new are taken back: all or nothing.
-                named
-                    .iter()
-                    .filter(|_| !overwrite)
-                    .for_each(|path| drop(std::fs::remove_file(path)));
+                name.forget_old();
+                named.into_iter().for_each(Named::take_back);
                 return Err(error);
             }
-            named.push(output.path.clone());
+            named.push(name);
         }
+        named.into_iter().for_each(Named::forget_old);
         self.committed = true;
         Ok(written)
     }
@@ -299,10 +299,10 @@ impl NewFiles {
         plan.outputs.iter().map(of).sum()
     }
 
-    fn no_space(&self, needed_bytes: u64) -> WriteError {
+    fn no_space(&self, needed: Needed) -> WriteError {
         WriteError::NoSpace {
             directory: self.directory.clone(),
-            needed_bytes,
+            needed,
             free_bytes: self.free_bytes,
         }
     }
@@ -317,6 +317,52 @@ impl Drop for NewFiles {
                 .iter()
                 .rev()
                 .for_each(|directory| drop(std::fs::remove_dir(directory)));
+        }
+    }
+}
+
+/// An output that has its name, and the one that had it before.
+struct Named {
+    path: PathBuf,
+    old: Old,
+}
+
+/// What had the name of an output.
+enum Old {
+    Nothing,
+    /// It has a second name, so that it can come back if a later output fails.
+    Kept(PathBuf),
+    /// It could get no second name: the file system has no links.
+    Lost,
+}
+
+impl Named {
+    fn over(path: &Path, overwrite: bool) -> Self {
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(format!(".{}.old", std::process::id()));
+        let old = path.with_file_name(name);
+        let old = match path.symlink_metadata() {
+            Ok(_) if overwrite => std::fs::hard_link(path, &old).map_or(Old::Lost, |()| Old::Kept(old)),
+            _ => Old::Nothing,
+        };
+        Named {
+            path: path.to_owned(),
+            old,
+        }
+    }
+
+    fn take_back(self) {
+        let _ = match self.old {
+            Old::Kept(old) => std::fs::rename(old, self.path),
+            Old::Nothing => std::fs::remove_file(self.path),
+            Old::Lost => Ok(()),
+        };
+    }
+
+    fn forget_old(self) {
+        if let Old::Kept(old) = self.old {
+            let _ = std::fs::remove_file(old);
         }
     }
 }

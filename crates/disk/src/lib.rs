@@ -18,7 +18,7 @@ mod turn;
 mod write;
 
 pub use bytes::Size;
-pub use error::{PlanError, WriteError};
+pub use error::{Needed, PlanError, WriteError};
 pub use execute::{Destination, Written, execute};
 pub use plan::{Plan, PlannedOutput, PlannedPartition, plan};
 pub use spec::{Compression, ImageType, Spec};

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use osmith_disk::{Destination, ImageType, PlanError, WriteError};
+use osmith_disk::{Destination, ImageType, Needed, PlanError, WriteError};
 use osmith_image::store::Store;
 use osmith_report::{Class, Event, Failure, Observer, Silent};
 use sample::Sample;
@@ -237,17 +237,41 @@ fn a_full_disk_is_said_before_or_after() {
         };
         let error = osmith_disk::execute(&plan, &store, &destination, &Silent).unwrap_err();
         assert_eq!(error.class(), Class::Environment);
+        let text = error.to_string();
         let WriteError::NoSpace {
-            needed_bytes,
-            free_bytes,
-            ..
+            needed, free_bytes, ..
         } = error
         else {
-            panic!("{error}")
+            panic!("{text}")
         };
-        assert!(needed_bytes > free_bytes, "{needed_bytes} {free_bytes}");
+        let (Needed::AtLeast(needed_bytes) | Needed::UpTo(needed_bytes)) = needed;
+        assert!(needed_bytes > free_bytes, "{text}");
         assert_eq!(names(small.directory.path()), [""; 0]);
     }
+}
+
+#[test]
+fn outputs_are_replaced_together_or_not_at_all() {
+    let work = tempfile::tempdir().unwrap();
+    let store = store(work.path());
+    let directory = work.path().join("output");
+    let raw = directory.join("image/disk.raw");
+    fs::create_dir_all(directory.join("qcow2/disk.qcow2/in-the-way")).unwrap();
+    fs::create_dir_all(directory.join("image")).unwrap();
+    fs::write(&raw, "old").unwrap();
+    let plan = osmith_disk::plan(&store, &sample::spec(&BOTH)).unwrap();
+    let destination = Destination {
+        directory: &directory,
+        overwrite: true,
+        processors: 2,
+    };
+    osmith_disk::execute(&plan, &store, &destination, &Silent).unwrap_err();
+    assert_eq!(fs::read(&raw).unwrap(), b"old");
+    assert_eq!(names(&directory.join("image")), [raw.display().to_string()]);
+    fs::remove_dir_all(directory.join("qcow2/disk.qcow2")).unwrap();
+    osmith_disk::execute(&plan, &store, &destination, &Silent).unwrap();
+    assert_ne!(fs::metadata(&raw).unwrap().len(), 3);
+    assert_eq!(names(&directory.join("image")), [raw.display().to_string()]);
 }
 
 #[test]
