@@ -20,7 +20,7 @@ pub(crate) fn exit_status(class: Class) -> u8 {
 /// The failure as lines for a person: what and why, the place, and the hints.
 pub(crate) fn render(failure: &dyn Failure) -> String {
     let mut text = format!("error: {}\n", with_causes(failure));
-    if let Some(excerpt) = failure.excerpt() {
+    if let Some(excerpt) = excerpt(failure) {
         let _ = writeln!(text, "{}", excerpt.trim_end());
     }
     for hint in failure.hints() {
@@ -35,14 +35,24 @@ pub(crate) fn render_json(failure: &dyn Failure) -> String {
         "event": "failed",
         "class": failure.class(),
         "error": with_causes(failure),
-        "excerpt": failure.excerpt(),
+        "excerpt": excerpt(failure),
         "hints": failure.hints(),
     });
     format!("{value}\n")
 }
 
+/// Where a user interrupted the work is not what failed.
+fn excerpt(failure: &dyn Failure) -> Option<String> {
+    failure
+        .excerpt()
+        .filter(|_| failure.class() != Class::Interrupted)
+}
+
 /// The message followed by its causes, leaving out those whose words are in it already.
 fn with_causes(failure: &dyn Failure) -> String {
+    if failure.class() == Class::Interrupted {
+        return "interrupted".to_owned();
+    }
     let mut text = failure.to_string();
     let mut cause = failure.source();
     while let Some(error) = cause {
@@ -52,7 +62,25 @@ fn with_causes(failure: &dyn Failure) -> String {
         }
         cause = error.source();
     }
-    text
+    without_error_numbers(&text)
+}
+
+/// Rust adds ` (os error 2)` to the words of an error of the operating system; the words say it already.
+fn without_error_numbers(text: &str) -> String {
+    const START: &str = " (os error ";
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(START) {
+        plain.push_str(before);
+        rest = match after.split_once(')') {
+            Some((number, behind)) if number.bytes().all(|byte| byte.is_ascii_digit()) => behind,
+            _ => {
+                plain.push_str(START);
+                after
+            }
+        };
+    }
+    plain + rest
 }
 
 /// A failure of the program itself: its arguments, its terminal, the files it was told to read.
@@ -94,5 +122,21 @@ impl Failure for CommandFailure {
 
     fn hints(&self) -> Vec<String> {
         self.hints.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_numbers_are_left_out() {
+        for (text, plain) in [
+            ("no file (os error 2)", "no file"),
+            ("a (os error 17): b (os error 2)", "a: b"),
+            ("a (os error x) (os error ", "a (os error x) (os error "),
+        ] {
+            assert_eq!(without_error_numbers(text), plain);
+        }
     }
 }

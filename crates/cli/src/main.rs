@@ -8,6 +8,7 @@ mod location;
 mod namespace;
 mod progress;
 mod size;
+mod usage;
 mod vm;
 
 use std::io::Write as _;
@@ -26,7 +27,10 @@ fn main() -> ExitCode {
     if let Some(status) = osmith_sys::sandbox::run_if_child() {
         return status;
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::report(&error),
+    };
     let interrupt = match interrupt::listen() {
         Ok(interrupt) => interrupt,
         Err(error) => {

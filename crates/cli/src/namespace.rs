@@ -7,6 +7,9 @@ use osmith_sys::userns::{self, IdMap, SubordinateIds, UserNamespaceError};
 
 use crate::failure::CommandFailure;
 
+/// Where distributions begin to hand them out (login.defs(5)).
+const FIRST_SUBORDINATE_ID: u32 = 100_000;
+
 /// Makes an ordinary user root of a new user namespace; does nothing for root. Must come before any thread.
 ///
 /// Files made afterwards belong to the user, or to their subordinate ids.
@@ -16,15 +19,17 @@ pub(crate) fn enter(observer: &dyn Observer) -> Result<(), CommandFailure> {
         return Ok(());
     }
     let read = |path: &str| fs::read(path).unwrap_or_default();
+    let (subuid, subgid) = (read("/etc/subuid"), read("/etc/subgid"));
     let name = user_name(&read("/etc/passwd"), uid.as_raw()).unwrap_or_default();
-    let map = match SubordinateIds::find(&read("/etc/subuid"), &read("/etc/subgid"), &name, uid.as_raw()) {
+    let map = match SubordinateIds::find(&subuid, &subgid, &name, uid.as_raw()) {
         Some(ids) => IdMap::Subordinate(ids),
         None => {
             observer.observe(Event::Message {
                 severity: Severity::Warning,
                 text: format!(
                     "user '{name}' has no subordinate ids: RUN steps that give files to other users will fail; \
-                     'sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}' gives some"
+                     'sudo usermod --add-subuids {ids} --add-subgids {ids} {name}' gives some",
+                    ids = free_ids([&subuid, &subgid]),
                 ),
             });
             IdMap::Single
@@ -37,6 +42,19 @@ fn failure(error: UserNamespaceError) -> CommandFailure {
     let hints = error.hints();
     let failure = CommandFailure::new(Class::Environment, "cannot build as an ordinary user").because(error);
     hints.into_iter().fold(failure, CommandFailure::hint)
+}
+
+/// The first ids that nobody has yet, as usermod takes them.
+fn free_ids(files: [&[u8]; 2]) -> String {
+    let end = |line: &str| {
+        let mut fields = line.trim().split(':').skip(1);
+        let first: u32 = fields.next()?.parse().ok()?;
+        first.checked_add(fields.next()?.parse().ok()?)
+    };
+    let texts = files.map(String::from_utf8_lossy);
+    let ends = texts.iter().flat_map(|text| text.lines().filter_map(end));
+    let first = ends.fold(FIRST_SUBORDINATE_ID, u32::max);
+    format!("{first}-{}", first.saturating_add(userns::WANTED_IDS - 1))
 }
 
 /// The name of a user in `/etc/passwd`.
@@ -52,6 +70,15 @@ fn user_name(passwd: &[u8], uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn free_ids_are_behind_those_of_others() {
+        assert_eq!(free_ids([b"", b""]), "100000-165535");
+        assert_eq!(
+            free_ids([b"a:100000:65536\n", b"b:165536:10\nx"]),
+            "165546-231081"
+        );
+    }
 
     #[test]
     fn users_are_found_by_number() {

@@ -33,7 +33,7 @@ pub struct ImportOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The archive is bad.
-    #[error("cannot import the archive")]
+    #[error(transparent)]
     Tar(#[from] TarError),
     /// The archive is no file system.
     #[error("the archive is no root file system")]

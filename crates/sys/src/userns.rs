@@ -19,6 +19,8 @@ use crate::{OsError, Result, mount};
 /// As many ids as distributions need: those of packages and `nobody` (65534).
 pub const WANTED_IDS: u32 = 65536;
 
+const CANNOT_RUN: &str = "it cannot be run";
+
 /// Why there is no user namespace.
 #[derive(Debug, thiserror::Error)]
 pub enum UserNamespaceError {
@@ -52,10 +54,13 @@ impl UserNamespaceError {
                 "on Ubuntu, as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0".into(),
                 "or run the command as root".into(),
             ],
+            UserNamespaceError::Map { reason, .. } if reason.starts_with(CANNOT_RUN) => vec![
+                "newuidmap and newgidmap must be installed: apt install uidmap, or dnf install shadow-utils"
+                    .into(),
+            ],
             UserNamespaceError::Map { .. } => vec![
-                "newuidmap and newgidmap (package uidmap or shadow-utils) must be installed set-uid".into(),
-                "/etc/subuid and /etc/subgid must give the user these ids: usermod --add-subuids \
-                 100000-165535 --add-subgids 100000-165535 USER"
+                "check that newuidmap and newgidmap are set-uid (package uidmap, or shadow-utils), and that \
+                 /etc/subuid and /etc/subgid give these ids to the user"
                     .into(),
             ],
             UserNamespaceError::Threads(_) | UserNamespaceError::Os(_) => Vec::new(),
@@ -283,7 +288,7 @@ fn write_map(
         Ok(status) => status.success(),
         Err(error) => {
             // If even this cannot be said, the failure itself still is.
-            let _ = write!(messages, "cannot be run: {error}");
+            let _ = write!(messages, "{CANNOT_RUN}: {error}");
             false
         }
     }

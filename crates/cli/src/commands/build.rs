@@ -1,7 +1,7 @@
 //! `osmith build`: a Containerfile becomes an image.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -18,6 +18,8 @@ use crate::failure::{CommandFailure, CommandResult};
 
 /// The names that are looked for in a context, in this order.
 const FILE_NAMES: [&str; 2] = ["Containerfile", "Dockerfile"];
+const CONTEXT_HINT: &str =
+    "the last argument is the directory that COPY reads from; -f FILE names a Containerfile elsewhere";
 
 pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
     let tags = args
@@ -55,12 +57,13 @@ fn require_context(path: &Path) -> Result<PathBuf, CommandFailure> {
             Class::Usage,
             format!("the build context '{}' is no directory", path.display()),
         )
-        .hint("give the directory that COPY reads from, and the Containerfile with -f FILE")),
+        .hint(CONTEXT_HINT)),
         Err(error) => Err(CommandFailure::new(
             Class::NotFound,
             format!("cannot open the build context '{}'", path.display()),
         )
-        .because(error)),
+        .because(error)
+        .hint(CONTEXT_HINT)),
     }
 }
 
@@ -78,13 +81,7 @@ fn containerfile(args: &BuildArgs) -> Result<ContainerfileText, CommandFailure> 
         });
     }
     let path = args.file.clone().map_or_else(|| find(&args.context), Ok)?;
-    let bytes = fs::read(&path).map_err(|error| {
-        CommandFailure::new(
-            Class::NotFound,
-            format!("cannot read the Containerfile '{}'", path.display()),
-        )
-        .because(error)
-    })?;
+    let bytes = fs::read(&path).map_err(|error| unreadable(&path, error))?;
     Ok(ContainerfileText {
         name: path.display().to_string(),
         bytes,
@@ -92,18 +89,32 @@ fn containerfile(args: &BuildArgs) -> Result<ContainerfileText, CommandFailure> 
     })
 }
 
+fn unreadable(path: &Path, error: std::io::Error) -> CommandFailure {
+    let message = format!("cannot read the Containerfile '{}'", path.display());
+    match error.kind() {
+        ErrorKind::NotFound => CommandFailure::new(Class::NotFound, message)
+            .because(error)
+            .hint("-f FILE is looked for from the current directory, not from the build context"),
+        _ => CommandFailure::new(Class::Environment, message)
+            .because(error)
+            .hint("check the owner and the permissions of the file"),
+    }
+}
+
 fn find(context: &Path) -> Result<PathBuf, CommandFailure> {
-    FILE_NAMES
-        .iter()
-        .map(|name| context.join(name))
-        .find(|path| path.exists())
-        .ok_or_else(|| {
-            CommandFailure::new(
-                Class::NotFound,
-                format!("there is no Containerfile in '{}'", context.display()),
-            )
-            .hint("name it with -f FILE")
-        })
+    for path in FILE_NAMES.map(|name| context.join(name)) {
+        match fs::metadata(&path) {
+            Ok(_) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                let message = format!("cannot look into the build context '{}'", context.display());
+                let failure = CommandFailure::new(Class::Environment, message).because(error);
+                return Err(failure.hint("check the owner and the permissions of the directory"));
+            }
+        }
+    }
+    let message = format!("there is no Containerfile in '{}'", context.display());
+    Err(CommandFailure::new(Class::NotFound, message).hint("name it with -f FILE"))
 }
 
 /// `NAME=VALUE`, or `NAME` with the value the environment has; a name without any value is not set, as in podman.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use osmith_image::store::Store;
-use osmith_image::{ImportOptions, import as import_archive};
+use osmith_image::{ImportError, ImportOptions, import as import_archive};
 use osmith_image::{RuntimeConfig, host_architecture, rfc3339, tar::Limits};
 use osmith_report::{Class, Failure, Observer, StepId};
 
@@ -38,10 +38,20 @@ pub(crate) fn import(args: &ImportArgs, store: &Store, observer: &dyn Observer) 
         format!("import {}", args.archive.display()),
         |step: StepId| {
             import_archive(archive, size_bytes, store, options, observer, step)
-                .map_err(Box::<dyn Failure>::from)
+                .map_err(|error| failed(&args.archive, error).into())
         },
     )?;
     print(&format!("{}\n", image.id()))
+}
+
+fn failed(archive: &Path, error: ImportError) -> CommandFailure {
+    let name = match archive == Path::new("-") {
+        true => "standard input".to_owned(),
+        false => format!("'{}'", archive.display()),
+    };
+    let hints = error.hints();
+    let failure = CommandFailure::new(error.class(), format!("cannot import {name}")).because(error);
+    hints.into_iter().fold(failure, CommandFailure::hint)
 }
 
 /// The archive and its length, if it has one.

@@ -6,12 +6,14 @@ use std::path::Path;
 use clap::CommandFactory as _;
 use osmith_report::Class;
 
+use super::images::print;
 use crate::args::{Cli, CompletionsArgs, ManArgs};
 use crate::failure::{CommandFailure, CommandResult};
 
 pub(crate) fn completions(args: &CompletionsArgs) -> CommandResult {
-    clap_complete::generate(args.shell, &mut Cli::command(), "osmith", &mut std::io::stdout());
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "osmith", &mut script);
+    print(&String::from_utf8_lossy(&script))
 }
 
 /// Writes `osmith.1` and a page for every command.

@@ -36,26 +36,36 @@ const CONSOLE_LINES: usize = 8;
 /// Runs `osmith vm`.
 pub(crate) fn run(arguments: &VmArgs, open_store: OpenStore<'_>, observer: &dyn Observer) -> CommandResult {
     let VmCommand::Run(arguments) = &arguments.command;
+    // What this computer lacks is said before a disk is made.
+    let qemu = Qemu::find()?;
+    let template = firmware::find(Path::new("/")).ok_or_else(qemu::firmware_missing)?;
+    memory_mib(arguments.memory)?;
+    require_free_ports(arguments)?;
     let bootable = source::prepare(&arguments.source, arguments.snapshot, open_store, observer)?;
-    run_disk(arguments, bootable.disk.clone(), observer)?;
+    run_disk(arguments, &qemu, &template, bootable.disk.clone(), observer)?;
     Ok(())
 }
 
-fn run_disk(arguments: &RunArgs, disk: Disk, observer: &dyn Observer) -> Result<(), CommandFailure> {
+fn run_disk(
+    arguments: &RunArgs,
+    qemu: &Qemu,
+    template: &Firmware,
+    disk: Disk,
+    observer: &dyn Observer,
+) -> Result<(), CommandFailure> {
     let login = arguments.ssh.then(Login::prepare).transpose()?;
     let folder = tempfile::Builder::new()
         .prefix("osmith-vm-")
         .tempdir()
         .map_err(|error| cannot("make a folder for the machine", error))?;
-    let qemu = Qemu::find()?;
     let machine = Machine {
-        forwards: forwards(arguments, login.as_ref())?,
+        forwards: forwards(arguments, login.as_ref()),
         credentials: credentials(arguments, login.as_ref())?,
         serial: serial(login.as_ref(), folder.path()),
-        ..bare_machine(arguments, &qemu, folder.path(), disk, observer)?
+        ..bare_machine(arguments, qemu, template, folder.path(), disk, observer)?
     };
     let _settings = TerminalSettings::keep();
-    let mut running = Running::start(&qemu, &machine, folder, observer)?;
+    let mut running = Running::start(qemu, &machine, folder, observer)?;
     match login {
         None => running.wait(),
         Some(login) => {
@@ -70,17 +80,17 @@ fn run_disk(arguments: &RunArgs, disk: Disk, observer: &dyn Observer) -> Result<
 fn bare_machine(
     arguments: &RunArgs,
     qemu: &Qemu,
+    template: &Firmware,
     folder: &Path,
     disk: Disk,
     observer: &dyn Observer,
 ) -> Result<Machine, CommandFailure> {
-    let template = firmware::find(Path::new("/")).ok_or_else(qemu::firmware_missing)?;
-    let accelerator = settle_accelerator(arguments, qemu, &template, folder, observer)?;
+    let accelerator = settle_accelerator(arguments, qemu, template, folder, observer)?;
     Ok(Machine {
         accelerator,
         cpus: arguments.cpus.unwrap_or_else(default_cpus),
         memory_mib: memory_mib(arguments.memory)?,
-        firmware: with_own_variables(&template, &folder.join("variables.fd"))?,
+        firmware: with_own_variables(template, &folder.join("variables.fd"))?,
         disk: Some(disk),
         forwards: Vec::new(),
         credentials: Vec::new(),
@@ -129,7 +139,7 @@ fn with_own_variables(template: &Firmware, copy: &Path) -> Result<Firmware, Comm
     Ok(firmware)
 }
 
-fn forwards(arguments: &RunArgs, login: Option<&Login>) -> Result<Vec<Forward>, CommandFailure> {
+fn require_free_ports(arguments: &RunArgs) -> Result<(), CommandFailure> {
     for forward in &arguments.publish {
         forward.require_free().map_err(|error| {
             CommandFailure::new(
@@ -140,9 +150,12 @@ fn forwards(arguments: &RunArgs, login: Option<&Login>) -> Result<Vec<Forward>, 
             .hint("choose another, as in -p 18080:80")
         })?;
     }
-    let mut forwards = arguments.publish.clone();
-    forwards.extend(login.map(|login| Forward::local(login.port, SSH_PORT)));
-    Ok(forwards)
+    Ok(())
+}
+
+fn forwards(arguments: &RunArgs, login: Option<&Login>) -> Vec<Forward> {
+    let own = login.map(|login| Forward::local(login.port, SSH_PORT));
+    arguments.publish.iter().cloned().chain(own).collect()
 }
 
 fn credentials(arguments: &RunArgs, login: Option<&Login>) -> Result<Vec<Credential>, CommandFailure> {

@@ -18,8 +18,8 @@ use crate::manifest::{Descriptor, Index, Manifest, media_type};
 use crate::parallel;
 use crate::progress::Meter;
 use crate::reference::Reference;
-use crate::store::{Encoding, Image, Outgoing, OutgoingBytes, Store};
-use crate::tar::PlainArchive;
+use crate::store::{Encoding, Image, Outgoing, OutgoingBytes, Store, StoreError};
+use crate::tar::{PlainArchive, TarError};
 
 /// What [`save`] writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub fn save(
     step: StepId,
 ) -> Result<Descriptor, LayoutError> {
     let parent = parent(output);
+    require_writable(parent)?;
     if options.format == LayoutFormat::Archive && output.symlink_metadata().is_ok() {
         return Err(LayoutError::Exists(output.to_owned()));
     }
@@ -160,7 +161,7 @@ impl Leaving {
             .map_err(failed)?;
         std::fs::set_permissions(work.path(), std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
         std::fs::create_dir_all(work.path().join("blobs/sha256")).map_err(failed)?;
-        self.write_blobs(store, work.path(), observer)?;
+        self.write_blobs(store, work.path(), output, observer)?;
         write_file(work.path(), LAYOUT_FILE, &layout_bytes())?;
         write_file(work.path(), INDEX_FILE, &self.index(None).to_bytes())?;
         sync(work.path()).map_err(failed)?;
@@ -184,16 +185,23 @@ impl Leaving {
     ) -> Result<(), LayoutError> {
         let failed = |error| LayoutError::io("write", output, error);
         std::fs::create_dir_all(output.join("blobs/sha256")).map_err(failed)?;
-        self.write_blobs(store, output, observer)?;
+        self.write_blobs(store, output, output, observer)?;
         sync(output).map_err(failed)?;
         write_file(output, INDEX_FILE, &self.index(Some(index)).to_bytes())?;
         sync(output).map_err(failed)
     }
 
-    fn write_blobs(&self, store: &Store, output: &Path, observer: &dyn Observer) -> Result<(), LayoutError> {
+    /// Writes the blobs below `directory`, which is or becomes `output`.
+    fn write_blobs(
+        &self,
+        store: &Store,
+        directory: &Path,
+        output: &Path,
+        observer: &dyn Observer,
+    ) -> Result<(), LayoutError> {
         let layers: Vec<_> = self.layers.iter().collect();
         parallel::map(&layers, |(digest, (size_bytes, bytes))| {
-            let path = output.join(blob_path(digest));
+            let path = directory.join(blob_path(digest));
             // A blob of a layout is named by its digest; one of the right length is taken for whole.
             if path
                 .metadata()
@@ -202,11 +210,11 @@ impl Leaving {
                 return Ok(());
             }
             write_atomically(&path, |file| {
-                copy(store, digest, *size_bytes, bytes, file, observer)
+                copy(store, digest, *size_bytes, bytes, file, observer).map_err(|error| error.at(output))
             })
         })?;
         for (digest, bytes) in &self.documents {
-            write_file(output, &blob_path(digest), bytes)?;
+            write_file(directory, &blob_path(digest), bytes)?;
         }
         Ok(())
     }
@@ -239,7 +247,7 @@ impl Leaving {
         for (digest, (size_bytes, bytes)) in &self.layers {
             archive
                 .file(&blob_path(digest), *size_bytes, |writer| {
-                    copy(store, digest, *size_bytes, bytes, writer, observer).map_err(CopyError::Layout)
+                    copy(store, digest, *size_bytes, bytes, writer, observer)
                 })
                 .map_err(|error| error.at(output))?;
         }
@@ -300,7 +308,7 @@ fn copy(
     bytes: &OutgoingBytes,
     writer: &mut dyn Write,
     observer: &dyn Observer,
-) -> Result<(), LayoutError> {
+) -> Result<(), CopyError> {
     let mut digesting = Digesting::new(writer);
     match bytes {
         OutgoingBytes::File(file) => copy_file(file, &mut digesting, observer)?,
@@ -308,10 +316,10 @@ fn copy(
     }
     match digesting.finish() {
         (_, found, length) if found == *digest && length == size_bytes => Ok(()),
-        (_, found, _) => Err(LayoutError::BlobDigest {
+        (_, found, _) => Err(CopyError::Layout(LayoutError::BlobDigest {
             expected: *digest,
             found,
-        }),
+        })),
     }
 }
 
@@ -320,32 +328,41 @@ fn write_tar(
     layer: &LayerId,
     writer: &mut impl Write,
     observer: &dyn Observer,
-) -> Result<(), LayoutError> {
-    Ok(store.write_tar(layer, io::BufWriter::with_capacity(256 << 10, writer), observer)?)
+) -> Result<(), CopyError> {
+    let buffered = io::BufWriter::with_capacity(256 << 10, writer);
+    store
+        .write_tar(layer, buffered, observer)
+        .map_err(|error| match error {
+            StoreError::Tar {
+                source: TarError::Write(error),
+                ..
+            } => CopyError::Io(error),
+            error => CopyError::Layout(error.into()),
+        })
 }
 
 /// Reads by position: the file may be read elsewhere, too.
-fn copy_file(file: &File, writer: &mut impl Write, observer: &dyn Observer) -> Result<(), LayoutError> {
+fn copy_file(file: &File, writer: &mut impl Write, observer: &dyn Observer) -> Result<(), CopyError> {
     use std::os::unix::fs::FileExt;
-    let failed = |error| LayoutError::io("copy", "a layer", error);
+    let failed = |error| CopyError::Layout(LayoutError::io("read", "a layer", error));
     let mut buffer = vec![0; 1 << 20];
     let mut offset_bytes = 0;
     loop {
-        observer.require_running()?;
+        observer
+            .require_running()
+            .map_err(|interrupted| CopyError::Layout(interrupted.into()))?;
         let count = match file.read_at(&mut buffer, offset_bytes) {
             Ok(0) => return Ok(()),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(failed(error)),
         };
-        writer
-            .write_all(buffer.get(..count).unwrap_or_default())
-            .map_err(failed)?;
+        writer.write_all(buffer.get(..count).unwrap_or_default())?;
         offset_bytes += count as u64;
     }
 }
 
-/// Why copying into an archive failed.
+/// Why copying a layer failed.
 enum CopyError {
     Layout(LayoutError),
     Io(io::Error),
@@ -400,6 +417,12 @@ fn parent(path: &Path) -> &Path {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
+}
+
+/// Fails before the work, not after it, where nothing can be written.
+fn require_writable(directory: &Path) -> Result<(), LayoutError> {
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)
+        .map_err(|errno| LayoutError::io("write to the directory", directory, errno))
 }
 
 /// Waits until everything on the file system of the directory is on the disk.

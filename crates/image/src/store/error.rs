@@ -29,6 +29,9 @@ pub enum StoreError {
     /// There is no store.
     #[error("there is no image store at '{}'", .0.display())]
     NoStore(PathBuf),
+    /// Something else is where the store should be.
+    #[error("the image store '{}' is no directory", .0.display())]
+    NotADirectory(PathBuf),
     /// The directory has other things in it.
     #[error("'{}' is no image store: it has no store.json, but other files", .0.display())]
     NotAStore(PathBuf),
@@ -130,7 +133,7 @@ impl Failure for StoreError {
         match self {
             StoreError::Io { source, .. } => io_class(source),
             StoreError::NoStore(_) | StoreError::UnknownImage { .. } => Class::NotFound,
-            StoreError::NotAStore(_) | StoreError::Busy(_) => Class::Conflict,
+            StoreError::NotADirectory(_) | StoreError::NotAStore(_) | StoreError::Busy(_) => Class::Conflict,
             StoreError::Format { .. } | StoreError::ReadOnly(_) => Class::Environment,
             StoreError::AmbiguousName { .. } | StoreError::AmbiguousId(_) => Class::Usage,
             StoreError::MissingObject(_)
@@ -153,7 +156,9 @@ impl Failure for StoreError {
                 "osmith import, osmith load or osmith build make a store; --store DIR chooses another one"
                     .into(),
             ],
-            StoreError::NotAStore(_) => vec!["choose an empty or new directory with --store DIR".into()],
+            StoreError::NotADirectory(_) | StoreError::NotAStore(_) => {
+                vec!["choose an empty or new directory with --store DIR".into()]
+            }
             StoreError::Format { .. } => vec!["use the osmith that made the store, or --store DIR".into()],
             StoreError::ReadOnly(_) => vec!["run the command as the owner of the store".into()],
             StoreError::Busy(_) => vec!["try again when the other osmith commands have ended".into()],

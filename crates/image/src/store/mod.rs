@@ -33,6 +33,7 @@ mod prune;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -94,8 +95,13 @@ impl Store {
     ///
     /// Waits while another process removes things from the store.
     pub fn open(path: &Path, access: Access) -> Result<Store, StoreError> {
+        if path.metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+            return Err(StoreError::NotADirectory(path.to_owned()));
+        }
         if access == Access::ReadWrite {
-            std::fs::create_dir_all(path).map_err(|error| StoreError::io("create", path, error))?;
+            create_private(path).map_err(|error| StoreError::io("create the image store", path, error))?;
+            rustix::fs::access(path, rustix::fs::Access::WRITE_OK)
+                .map_err(|errno| StoreError::io("write to the image store", path, errno))?;
         }
         let root = File::open(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => StoreError::NoStore(path.to_owned()),
@@ -260,6 +266,17 @@ impl Store {
     }
 }
 
+/// Makes a directory for its owner alone: images have files like `/etc/shadow`. One that is there stays as it is.
+fn create_private(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
 fn retry_interrupted(mut call: impl FnMut() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
     loop {
         match call() {
@@ -271,6 +288,8 @@ fn retry_interrupted(mut call: impl FnMut() -> rustix::io::Result<()>) -> rustix
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -282,6 +301,8 @@ mod tests {
             Err(StoreError::NoStore(_))
         ));
         let first = Store::open(&path, Access::ReadWrite).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
         let second = Store::open(&path, Access::ReadOnly).unwrap();
         assert!(matches!(second.work_directory(), Err(StoreError::ReadOnly(_))));
         drop(first);

@@ -46,13 +46,13 @@ pub enum TarError {
     #[error("cannot write the archive")]
     Write(#[source] io::Error),
     /// The archive ends within an entry.
-    #[error("the archive is cut off at byte {offset_bytes}")]
+    #[error("{}", cut_off(*offset_bytes))]
     Truncated {
         /// Where it ends.
         offset_bytes: u64,
     },
     /// A header is damaged, or this is no archive.
-    #[error("the archive has a bad header at byte {offset_bytes}: {reason}")]
+    #[error("{}", bad_header(*offset_bytes, reason))]
     Header {
         /// Where the header is.
         offset_bytes: u64,
@@ -159,16 +159,30 @@ impl Failure for TarError {
     fn hints(&self) -> Vec<String> {
         match self {
             TarError::Write(error) => io_hints(error),
-            TarError::Header {
-                offset_bytes: 0,
-                reason: HeaderError::Checksum,
-            } => {
+            TarError::Header { offset_bytes: 0, .. } => {
                 vec!["give a tar archive, plain or compressed with gzip, zstd, xz or bzip2".to_owned()]
+            }
+            TarError::Truncated { .. } => {
+                vec!["make or copy the archive again: what wrote it may have failed".to_owned()]
             }
             TarError::WhiteoutName(_) => vec!["rename or remove the file".to_owned()],
             TarError::Store(error) => error.hints(),
             _ => Vec::new(),
         }
+    }
+}
+
+fn cut_off(offset_bytes: u64) -> String {
+    match offset_bytes {
+        0 => "the archive is empty".to_owned(),
+        _ => format!("the archive is cut off at byte {offset_bytes}"),
+    }
+}
+
+fn bad_header(offset_bytes: u64, reason: &HeaderError) -> String {
+    match offset_bytes {
+        0 => format!("this is no tar archive: in its first header, {reason}"),
+        _ => format!("the archive has a bad header at byte {offset_bytes}: {reason}"),
     }
 }
 

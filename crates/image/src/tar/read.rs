@@ -16,6 +16,8 @@ use crate::layer::{Layer, LayerBuilder, LayerNode, LayerPath, PathError};
 use crate::store::{Contents, Intake, Slot, Store, WHOLE_MAX_BYTES};
 
 const PIECE_BYTES: usize = 256 << 10;
+/// So much of what follows the archive is read before the observer is asked again.
+const DRAIN_BYTES: u64 = 1 << 20;
 /// Blocks of a sparse file's map, 21 pieces each.
 const SPARSE_BLOCKS_MAX: usize = 50_000;
 
@@ -70,7 +72,7 @@ pub fn read_layer(
             changes: Vec::new(),
         };
         archive.read_entries()?;
-        archive.source.drain()?;
+        archive.source.drain(observer)?;
         Ok::<_, TarError>(archive.changes)
     })?;
     build(changes, &contents)
@@ -157,8 +159,11 @@ impl<R: Read> Source<R> {
     }
 
     /// Reads what is left, so that whoever digests or decompresses the bytes sees their end.
-    fn drain(&mut self) -> Result<(), TarError> {
-        io::copy(&mut self.reader, &mut io::sink()).map_err(TarError::Read)?;
+    fn drain(&mut self, observer: &dyn Observer) -> Result<(), TarError> {
+        let piece = |reader: &mut R| io::copy(&mut reader.take(DRAIN_BYTES), &mut io::sink());
+        while piece(&mut self.reader).map_err(TarError::Read)? > 0 {
+            observer.require_running()?;
+        }
         Ok(())
     }
 
