@@ -159,6 +159,9 @@ impl Failure for TarError {
     fn hints(&self) -> Vec<String> {
         match self {
             TarError::Write(error) => io_hints(error),
+            TarError::Read(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                vec!["give a tar archive, such as one that tar -C DIRECTORY -c . writes".to_owned()]
+            }
             TarError::Header { offset_bytes: 0, .. } => {
                 vec!["give a tar archive, plain or compressed with gzip, zstd, xz or bzip2".to_owned()]
             }
@@ -174,7 +177,7 @@ impl Failure for TarError {
 
 fn cut_off(offset_bytes: u64) -> String {
     match offset_bytes {
-        0 => "the archive is empty".to_owned(),
+        0..512 => "this is no tar archive: it is empty, or shorter than one header".to_owned(),
         _ => format!("the archive is cut off at byte {offset_bytes}"),
     }
 }
