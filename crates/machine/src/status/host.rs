@@ -125,7 +125,7 @@ pub struct ImageStatus {
     pub image_digest: String,
     /// When it was made, RFC 3339.
     pub timestamp: Option<String>,
-    /// The annotation `org.opencontainers.image.version` of its manifest.
+    /// The annotation `org.opencontainers.image.version` of its manifest, or the label of that name.
     pub version: Option<String>,
 }
 

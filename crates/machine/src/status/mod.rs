@@ -190,8 +190,7 @@ impl Machine {
         };
         match repository::image(&self.physical, &manifest_digest) {
             Ok(stored) => {
-                let mut annotations = stored.manifest.annotations;
-                status.version = annotations.remove("org.opencontainers.image.version");
+                status.version = stored.version();
                 status.architecture = stored.config.architecture;
                 status.timestamp = stored.config.created;
             }

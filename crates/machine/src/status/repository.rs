@@ -19,6 +19,20 @@ pub(super) struct StoredImage {
     pub(super) config: ImageConfig,
 }
 
+impl StoredImage {
+    /// What the image calls its version: an annotation of the manifest, as bootc reads it, or else the label that
+    /// `LABEL` in a Containerfile makes.
+    pub(super) fn version(&self) -> Option<String> {
+        const KEY: &str = "org.opencontainers.image.version";
+        let labels = &self.config.config.labels;
+        self.manifest
+            .annotations
+            .get(KEY)
+            .or_else(|| labels.get(KEY))
+            .cloned()
+    }
+}
+
 /// Reads the manifest and the configuration of an image. `physical` is the physical root.
 pub(super) fn image(physical: &OwnedFd, manifest: &Sha256Digest) -> io::Result<StoredImage> {
     let bytes = stream(physical, &manifest_stream(&manifest.to_string()))?;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -8,6 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::origin::ImageSource;
+
+const VERSION: &str = "org.opencontainers.image.version";
 
 /// A machine's root directory with the files that are looked at.
 struct Sample {
@@ -45,12 +48,25 @@ impl Sample {
 
     /// Adds a deployment, with its boot entry in `folder`.
     fn deploy(&self, digest: &Digest, version: &str, folder: &str, sort_key: &str) {
+        let version_of = |version: &str| [(VERSION.to_owned(), version.to_owned())].into();
+        self.deploy_with(digest, version_of(version), version_of("label"), folder, sort_key);
+    }
+
+    fn deploy_with(
+        &self,
+        digest: &Digest,
+        annotations: BTreeMap<String, String>,
+        labels: BTreeMap<String, String>,
+        folder: &str,
+        sort_key: &str,
+    ) {
+        let version = annotations.get(VERSION).cloned().unwrap_or("0".to_owned());
         let mut config = ImageConfig::new("amd64", "linux");
         config.created = Some("2026-03-04T05:06:07Z".to_owned());
+        config.config.labels = labels;
         let config = config.to_bytes();
         let mut manifest = Manifest::new(Descriptor::of(media_type::CONFIG, &config), Vec::new());
-        let key = "org.opencontainers.image.version".to_owned();
-        manifest.annotations.insert(key, version.to_owned());
+        manifest.annotations = annotations;
         let manifest = manifest.to_bytes();
         let manifest_digest = Sha256Digest::of(&manifest);
         let config_digest = Sha256Digest::of(&config).to_string();
@@ -195,6 +211,32 @@ fn the_first_entry_starts_next() {
     let host = sample.status().host;
     assert!(host.status.rollback_queued);
     assert_eq!(host.spec.boot_order, BootOrder::Rollback);
+}
+
+#[test]
+fn the_version_is_an_annotation_or_else_a_label() {
+    let [booted, ..] = digests();
+    for (annotation, label, expected) in [
+        (Some("1"), Some("2"), Some("1")),
+        (None, Some("2"), Some("2")),
+        (None, None, None),
+    ] {
+        let map = |value: Option<&str>| {
+            value
+                .map(|value| (VERSION.to_owned(), value.to_owned()))
+                .into_iter()
+        };
+        let sample = Sample::new(&booted);
+        sample.deploy_with(
+            &booted,
+            map(annotation).collect(),
+            map(label).collect(),
+            "entries",
+            "x-0",
+        );
+        let image = sample.status().host.status.booted.unwrap().image.unwrap();
+        assert_eq!(image.version.as_deref(), expected);
+    }
 }
 
 #[test]
