@@ -137,6 +137,7 @@ fn require_status(machine: &mut Machine) {
     assert_eq!(status["apiVersion"], "org.containers.bootc/v1", "{json}");
     assert_eq!(status["kind"], "BootcHost", "{json}");
     let booted = &status["status"]["booted"];
+    assert_eq!(booted["image"]["version"], "13", "{json}");
     let image = booted["image"]["image"]["image"].as_str().unwrap_or_default();
     assert!(image.starts_with("localhost/webserver"), "{json}");
     let arguments = machine.run("cat /proc/cmdline");
