@@ -10,9 +10,10 @@ use std::path::Path;
 
 use libdeflater::{CompressionLvl, Compressor as Deflate};
 use osmith_formats::qcow2::{Allocator, CLUSTER_BYTES, Compression as Codec, Qcow2Error};
+use osmith_sys::file::write_all_at;
 use zstd::bulk::Compressor as Zstd;
 
-use super::{Output, WriteChunk, is_zero, write_all_at};
+use super::{Output, WriteChunk, is_zero};
 use crate::chunk::{CHUNK_BYTES, Chunk};
 use crate::error::WriteError;
 use crate::spec::Compression;

@@ -9,9 +9,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use osmith_sys::file::bypass_page_cache;
+use osmith_sys::file::{bypass_page_cache, write_all_at};
 
-use super::{Output, WriteChunk, is_zero, write_all_at};
+use super::{Output, WriteChunk, is_zero};
 use crate::chunk::Chunk;
 use crate::error::WriteError;
 

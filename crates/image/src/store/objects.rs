@@ -4,11 +4,10 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
 
 use osmith_formats::tree::{Content, INLINE_MAX_BYTES};
 use osmith_formats::verity::{Digest, Hasher};
-use osmith_sys::file::PageBuffer;
+use osmith_sys::file::{PageBuffer, write_all_at};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -16,8 +15,6 @@ use super::files::{self, Unnamed};
 use super::{Store, StoreError};
 
 const CHUNK_BYTES: usize = 256 << 10;
-/// The most that is written at once: large writes make the kernel cache in large stretches, which it fills slowly.
-const WRITE_BYTES: usize = 128 << 10;
 /// Files up to this length are hashed in memory first, and not written at all if the object is there.
 const IN_MEMORY_MAX_BYTES: usize = 1 << 20;
 const OBJECT_MODE: Mode = Mode::from_raw_mode(0o644);
@@ -58,7 +55,7 @@ impl Store {
         };
         if !self.contains_object(&content)? {
             let unnamed = self.unnamed()?;
-            let written = write_at(&unnamed.file, bytes, 0);
+            let written = write_all_at(&unnamed.file, bytes, 0);
             written.map_err(|error| self.io("write to", files::TMP, error))?;
             self.name_object(&unnamed, &content)?;
         }
@@ -319,15 +316,8 @@ fn fill(file: &mut &File, buffer: &mut [u8]) -> io::Result<usize> {
 fn write_sparse_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     match bytes.iter().all(|byte| *byte == 0) {
         true => Ok(()),
-        false => write_at(file, bytes, offset),
+        false => write_all_at(file, bytes, offset),
     }
-}
-
-fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    let pieces = bytes.chunks(WRITE_BYTES).zip((offset..).step_by(WRITE_BYTES));
-    pieces
-        .into_iter()
-        .try_for_each(|(piece, offset)| file.write_all_at(piece, offset))
 }
 
 /// Takes owner, mode and extended attributes off a file.

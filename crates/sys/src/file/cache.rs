@@ -1,11 +1,24 @@
-//! Whether what is written stays in the kernel's page cache.
+//! Writing through the kernel's page cache, or past it.
 //!
 //! Source: open(2), `O_DIRECT`.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
+
+/// The most that is written at once. The kernel caches a write in stretches as large as the write, and large ones are
+/// dear: on a virtual machine, writes of 1 MiB took three times the processor time of these.
+const WRITE_BYTES: usize = 128 << 10;
+
+/// Writes bytes at a place in a file, through the page cache.
+pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut pieces = bytes.chunks(WRITE_BYTES).zip((offset..).step_by(WRITE_BYTES));
+    pieces.try_for_each(|(piece, offset)| file.write_all_at(piece, offset))
+}
 
 /// Lets writes go from the caller's memory to the device, or through the page cache again. False if the file system
 /// cannot do it.
@@ -25,7 +38,6 @@ pub fn bypass_page_cache(file: impl AsFd, bypass: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::FileExt;
 
     #[test]
     fn only_whole_blocks_go_past_the_cache() {
