@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use osmith_formats::ext4;
-use osmith_formats::verity::{BLOCK_BYTES, HASH_BYTES, Measured, hash_blocks};
+use osmith_formats::verity::{BLOCK_BYTES, HASH_BYTES, Measured};
 use osmith_image::store::Store;
 use osmith_machine::install::{FileData, InstallFile};
 
@@ -81,14 +81,14 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// Takes note of what was read from `at_bytes` on: whole blocks, the last one of the file padded with zeros.
-    pub(crate) fn hash(&self, source: usize, at_bytes: u64, blocks: &[u8]) -> Result<(), WriteError> {
+    /// Whether the blocks of a source must be hashed.
+    pub(crate) fn is_measured(&self, source: usize) -> Result<bool, WriteError> {
+        self.entry(source).map(Entry::is_measured)
+    }
+
+    /// Takes the hashes of what was read from `at_bytes` on: whole blocks, the last one of the file padded with zeros.
+    pub(crate) fn take_hashes(&self, source: usize, at_bytes: u64, hashes: &[u8]) -> Result<(), WriteError> {
         let entry = self.entry(source)?;
-        if !entry.is_measured() {
-            return Ok(());
-        }
-        let mut hashes = Vec::with_capacity(blocks.len() / BLOCK_BYTES * HASH_BYTES);
-        hash_blocks(blocks, &mut hashes);
         let first = at_bytes as usize / BLOCK_BYTES * HASH_BYTES;
         let mut measuring = entry.lock();
         measuring.begin(entry.source.data.size_bytes());
@@ -102,8 +102,8 @@ impl<'a> Sources<'a> {
         let place = leaves.get_mut(first..first + hashes.len());
         place
             .ok_or(WriteError::Inconsistent("a source is too long"))?
-            .copy_from_slice(&hashes);
-        *missing_blocks = missing_blocks.saturating_sub((blocks.len() / BLOCK_BYTES) as u64);
+            .copy_from_slice(hashes);
+        *missing_blocks = missing_blocks.saturating_sub((hashes.len() / HASH_BYTES) as u64);
         if *missing_blocks == 0 {
             let leaves = std::mem::take(leaves);
             *measuring = entry.conclude(leaves)?;

@@ -12,7 +12,7 @@ use crate::error::WriteError;
 use crate::output::Output;
 use crate::source::Sources;
 
-use osmith_formats::verity::BLOCK_BYTES;
+use osmith_formats::verity::{BLOCK_BYTES, HASH_BYTES, hash_each};
 use osmith_sys::file::PageBuffer;
 
 /// Is told how much was written; may stop the work.
@@ -95,7 +95,6 @@ impl<I: Iterator<Item = Chunk>> Pass<'_, I> {
 
 /// Makes the bytes of a chunk.
 fn fill(segments: &[Segment], sources: &Sources<'_>, bytes: &mut [u8]) -> Result<(), WriteError> {
-    const BEYOND: WriteError = WriteError::Inconsistent("a segment ends behind its chunk");
     let mut end = 0;
     for segment in segments {
         bytes.get_mut(end..segment.start).ok_or(BEYOND)?.fill(0);
@@ -103,23 +102,57 @@ fn fill(segments: &[Segment], sources: &Sources<'_>, bytes: &mut [u8]) -> Result
     }
     bytes.get_mut(end..).ok_or(BEYOND)?.fill(0);
     for segment in segments {
-        let space = bytes
-            .get_mut(segment.start..segment.start + segment.len)
-            .ok_or(BEYOND)?;
+        let space = space_of(segment, bytes)?;
         match &segment.filling {
-            Filling::Bytes(filling) => {
-                let filling = filling.get(..space.len()).ok_or(BEYOND)?;
-                space.copy_from_slice(filling);
-            }
-            Filling::Data { source, at_bytes } => {
-                sources.read(*source, *at_bytes, space)?;
-                // What follows the end of the file in its last block is zero, as fs-verity wants it.
-                let padded = segment.start + segment.len.next_multiple_of(BLOCK_BYTES);
-                let blocks = bytes.get(segment.start..padded).ok_or(BEYOND)?;
-                sources.hash(*source, *at_bytes, blocks)?;
-            }
-            Filling::Verity { source, at_bytes } => sources.verity(*source, *at_bytes, space)?,
+            Filling::Bytes(filling) => space.copy_from_slice(filling.get(..space.len()).ok_or(BEYOND)?),
+            Filling::Data { source, at_bytes } => sources.read(*source, *at_bytes, space)?,
+            Filling::Verity { .. } => {}
         }
+    }
+    hash(segments, sources, bytes)?;
+    for segment in segments {
+        if let Filling::Verity { source, at_bytes } = &segment.filling {
+            sources.verity(*source, *at_bytes, space_of(segment, bytes)?)?;
+        }
+    }
+    Ok(())
+}
+
+const BEYOND: WriteError = WriteError::Inconsistent("a segment ends behind its chunk");
+
+fn space_of<'a>(segment: &Segment, bytes: &'a mut [u8]) -> Result<&'a mut [u8], WriteError> {
+    bytes
+        .get_mut(segment.start..segment.start + segment.len)
+        .ok_or(BEYOND)
+}
+
+/// Hashes the contents of all files in a chunk together, since most files are shorter than what is hashed at once.
+fn hash(segments: &[Segment], sources: &Sources<'_>, bytes: &[u8]) -> Result<(), WriteError> {
+    let mut blocks = Vec::with_capacity(CHUNK_BYTES / BLOCK_BYTES);
+    let mut parts = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let Filling::Data { source, at_bytes } = segment.filling else {
+            continue;
+        };
+        if !sources.is_measured(source)? {
+            continue;
+        }
+        // What follows the end of the file in its last block is zero, as fs-verity wants it.
+        let padded = segment.start + segment.len.next_multiple_of(BLOCK_BYTES);
+        let (whole, _) = bytes
+            .get(segment.start..padded)
+            .ok_or(BEYOND)?
+            .as_chunks::<BLOCK_BYTES>();
+        parts.push((source, at_bytes, whole.len()));
+        blocks.extend(whole);
+    }
+    let mut hashes = Vec::with_capacity(blocks.len() * HASH_BYTES);
+    hash_each(&blocks, &mut hashes);
+    let mut rest = hashes.as_slice();
+    for (source, at_bytes, block_count) in parts {
+        let (of_part, others) = rest.split_at_checked(block_count * HASH_BYTES).ok_or(BEYOND)?;
+        sources.take_hashes(source, at_bytes, of_part)?;
+        rest = others;
     }
     Ok(())
 }

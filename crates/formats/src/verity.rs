@@ -21,6 +21,8 @@ use sha2::{Digest as _, Sha512};
 
 /// The block that is hashed, and the block of the tree.
 pub const BLOCK_BYTES: usize = 4096;
+/// What is hashed at once.
+pub type Block = [u8; BLOCK_BYTES];
 /// The length of a SHA-512 hash.
 pub const HASH_BYTES: usize = 64;
 /// The length of the descriptor.
@@ -201,23 +203,29 @@ fn descriptor(size_bytes: u64, root_hash: &[u8; HASH_BYTES]) -> [u8; DESCRIPTOR_
 
 /// Appends the hash of each block of `blocks`, whose length is a multiple of [`BLOCK_BYTES`]; blocks of one file may
 /// be hashed in any order and by any thread, [`Measured::from_leaves`] puts them together.
+///
+/// Several blocks at once are the fast way, of whatever files.
 pub fn hash_blocks(blocks: &[u8], hashes: &mut Vec<u8>) {
-    let (blocks, _) = blocks.as_chunks::<BLOCK_BYTES>();
-    let rest = hash_lanes(blocks, hashes);
-    for block in rest {
+    let (blocks, _) = blocks.as_chunks();
+    hash_each(&blocks.iter().collect::<Vec<_>>(), hashes);
+}
+
+/// [`hash_blocks`] for blocks that do not lie together.
+pub fn hash_each(blocks: &[&Block], hashes: &mut Vec<u8>) {
+    for block in hash_lanes(blocks, hashes) {
         hashes.extend_from_slice(&Sha512::digest(block));
     }
 }
 
 /// Hashes as many blocks as pay on this CPU several at once and returns the others.
 #[cfg(target_arch = "x86_64")]
-fn hash_lanes<'a>(blocks: &'a [[u8; BLOCK_BYTES]], hashes: &mut Vec<u8>) -> &'a [[u8; BLOCK_BYTES]] {
+fn hash_lanes<'a, 'b>(blocks: &'a [&'b Block], hashes: &mut Vec<u8>) -> &'a [&'b Block] {
     let Some(cpu) = lanes::Lanes::detect() else {
         return blocks;
     };
     let (groups, rest) = blocks.as_chunks::<{ lanes::LANES }>();
     for group in groups {
-        hashes.extend_from_slice(cpu.hash(group.each_ref()).as_flattened());
+        hashes.extend_from_slice(cpu.hash(*group).as_flattened());
     }
     // Four at once take less time than three, one after the other.
     if let [a, b, c] = rest {
@@ -228,7 +236,7 @@ fn hash_lanes<'a>(blocks: &'a [[u8; BLOCK_BYTES]], hashes: &mut Vec<u8>) -> &'a 
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn hash_lanes<'a>(blocks: &'a [[u8; BLOCK_BYTES]], _: &mut Vec<u8>) -> &'a [[u8; BLOCK_BYTES]] {
+fn hash_lanes<'a, 'b>(blocks: &'a [&'b Block], _: &mut Vec<u8>) -> &'a [&'b Block] {
     blocks
 }
 
