@@ -13,7 +13,7 @@ use crate::copy::{Copied, Item, ModeChange, SelectError, Selection, tree_selecti
 use crate::error::{BuildError, StepError};
 use crate::key::{self, Key, KeyHasher};
 use crate::plan::{Action, Origin, Plan, Run, StagePlan, Step, Transfer, TransferSource};
-use crate::run::run_step;
+use crate::run::BuildRoot;
 use crate::stage::Stage;
 use crate::users::Accounts;
 use crate::{Request, containerfile};
@@ -55,6 +55,7 @@ pub(crate) struct Execution<'b> {
     pub(crate) observer: &'b dyn Observer,
     pub(crate) images: &'b BTreeMap<String, Image>,
     context: Context<'b>,
+    build_root: BuildRoot<'b>,
     built: Vec<Built>,
     next_step: u32,
 }
@@ -75,6 +76,7 @@ impl<'b> Execution<'b> {
             observer,
             images,
             context,
+            build_root: BuildRoot::new(store),
             built: Vec::new(),
             next_step: 0,
         }
@@ -319,7 +321,9 @@ impl<'b> Execution<'b> {
         }
         let accounts = Accounts::read(self.store, stage.draft()?.tree())?;
         let spec = run_spec(run, &accounts, self.request)?;
-        let layer = run_step(self.store, stage.draft()?.tree(), &spec, self.observer, id)?;
+        let layer = self
+            .build_root
+            .run(stage.draft()?.tree(), &spec, self.observer, id)?;
         let count = layer.len();
         let layer = stage.draft()?.absorb(layer)?;
         stage.keep(&key, layer, step.history.clone())?;

@@ -4,18 +4,18 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use osmith_build::run::{
-    Exit, InjectedFile, LowerKind, Network, RunError, RunSpec, User, run_step, run_step_over,
-};
+use osmith_build::run::{BuildRoot, Exit, InjectedFile, LowerKind, Network, RunError, RunSpec, User};
 use osmith_formats::tree::{Content, Device, Inode, InodeId, Metadata, Node, Timestamp, Tree};
 use osmith_image::layer::{Entry, Layer, LayerNode, apply};
 use osmith_image::store::{Access, Store};
 use osmith_report::{Class, Event, Failure, Observer, Silent, StepId};
+use osmith_sys::mount::{Attributes, Feature, Overlay};
 use osmith_sys::userns::{IdMap, SubordinateIds};
 use osmith_testing::oracle;
 
@@ -30,6 +30,8 @@ fn before_tests() -> Option<()> {
     }
     if let Ok(user) = std::env::var(NAMESPACE_OF) {
         osmith_sys::userns::enter(&IdMap::Subordinate(subordinate_ids(&user).unwrap())).unwrap();
+    } else if rustix::process::getuid().is_root() {
+        osmith_sys::mount::enter_namespace().unwrap();
     }
     None
 }
@@ -135,7 +137,7 @@ fn name(tree: &mut Tree<Content>, path: &str, id: InodeId) {
 
 const APPLETS: &[&str] = &[
     "sh", "cat", "chmod", "chown", "cp", "head", "id", "ln", "ls", "mkdir", "mkfifo", "mv", "rm", "rmdir",
-    "sleep", "stat", "touch", "true", "yes", "kill", "wc", "tr",
+    "sleep", "stat", "touch", "true", "yes", "kill", "wc", "tr", "find", "sort", "md5sum", "test",
 ];
 
 /// File capability NET_BIND_SERVICE, effective and permitted, revision 2.
@@ -223,13 +225,16 @@ impl Fixture {
 
     fn run_spec(&self, spec: &RunSpec) -> (Result<Layer, RunError>, String) {
         let lines = Lines::default();
-        let (store, base, step) = (&self.store, &self.base, StepId(1));
-        let answer = match self.kind {
-            None => run_step(store, base, spec, &lines, step),
-            Some(kind) => run_step_over(&[kind], store, base, spec, &lines, step),
-        };
+        let answer = self.build_root().run(&self.base, spec, &lines, StepId(1));
         self.assert_clean();
         (answer, lines.text())
+    }
+
+    fn build_root(&self) -> BuildRoot<'_> {
+        match self.kind {
+            None => BuildRoot::new(&self.store),
+            Some(kind) => BuildRoot::over(&[kind], &self.store),
+        }
     }
 
     fn run(&self, script: &str) -> Vec<String> {
@@ -286,16 +291,20 @@ impl Fixture {
     }
 }
 
+/// Those that this process can use.
+fn kinds() -> &'static [LowerKind] {
+    match osmith_sys::userns::is_inside() {
+        true => &[LowerKind::Stubs, LowerKind::Checkout],
+        false => &[LowerKind::Composefs, LowerKind::Stubs, LowerKind::Checkout],
+    }
+}
+
 #[test]
 fn changes_of_every_kind_become_entries() {
     let Some(mut fixture) = Fixture::new() else { return };
     check_changes_of_every_kind(&fixture);
     check_directories(&fixture);
-    let other_kinds = match osmith_sys::userns::is_inside() {
-        true => [LowerKind::Stubs, LowerKind::Checkout],
-        false => [LowerKind::Composefs, LowerKind::Checkout],
-    };
-    for kind in other_kinds {
+    for &kind in kinds() {
         fixture.kind = Some(kind);
         check_changes_of_every_kind(&fixture);
         check_directories(&fixture);
@@ -406,15 +415,38 @@ fn nothing_that_was_injected_is_in_the_layer() {
 }
 
 #[test]
-fn a_lower_that_this_process_cannot_mount_is_an_error_that_says_so() {
-    let Some(mut fixture) = Fixture::new() else { return };
-    if !osmith_sys::userns::is_inside() {
-        return;
+fn a_store_that_cannot_be_laid_over_is_an_error_that_says_so() {
+    let Some(fixture) = Fixture::new() else { return };
+    let inner = fixture.store.path().join("inner");
+    for name in ["lower", "upper", "work", "store"] {
+        fs::create_dir_all(inner.join(name)).unwrap();
     }
-    fixture.kind = Some(LowerKind::Composefs);
-    let error = fixture.run_spec(&fixture.spec("true")).0.unwrap_err();
+    // Overlayfs takes no upper directory on an overlay.
+    let open = |name| osmith_sys::file::open_directory(inner.join(name)).unwrap();
+    let (lower, upper, work) = (open("lower"), open("upper"), open("work"));
+    let overlay = Overlay {
+        source: "test",
+        lower: osmith_sys::mount::Layer::Attached(lower.as_fd()),
+        data: None,
+        upper: Some((upper.as_fd(), work.as_fd())),
+        attributes: match osmith_sys::userns::is_inside() {
+            true => Attributes::User,
+            false => Attributes::Trusted,
+        },
+        metacopy: Feature::Unset,
+        redirect: Feature::Unset,
+        verity_required: false,
+        volatile: true,
+    };
+    let mount = overlay.mount(&inner).unwrap();
+    mount.attach(open("store"), "").unwrap();
+    let store = Store::open(&inner.join("store"), Access::ReadWrite).unwrap();
+    let spec = fixture.spec("true");
+    let error = BuildRoot::new(&store).run(&Tree::new(metadata(0o755)), &spec, &Silent, StepId(1));
+    drop(store);
+    osmith_sys::mount::detach(inner.join("store")).unwrap();
+    let error = error.unwrap_err();
     assert!(matches!(error, RunError::NoOverlay { .. }), "{error}");
-    assert!(error.to_string().contains("erofs"), "{error}");
     assert_eq!(error.class(), Class::Environment);
 }
 
@@ -492,7 +524,7 @@ fn interruption_ends_the_command_and_cleans_up() {
     let begun = Instant::now();
     let stop = StopAfter(begun, Duration::from_millis(300));
     let spec = fixture.spec("sleep 30");
-    let answer = run_step(&fixture.store, &fixture.base, &spec, &stop, StepId(0));
+    let answer = fixture.build_root().run(&fixture.base, &spec, &stop, StepId(0));
     assert!(matches!(answer, Err(RunError::Interrupted(_))), "{answer:?}");
     assert!(begun.elapsed() < Duration::from_secs(10));
     fixture.assert_clean();
@@ -525,15 +557,74 @@ fn a_missing_object_is_an_error_of_the_command_not_of_the_builder() {
     assert!(answer.is_err());
 }
 
+/// What the steps of one build see: each the tree that the step before left, over the same lower.
+#[test]
+fn steps_see_what_the_steps_before_left() {
+    let Some(mut fixture) = Fixture::new() else { return };
+    const LOOK: &str = "for path in $(find / -xdev ! -path '/proc*' ! -path '/dev*' ! -path '/sys*' | sort); do \
+                        stat -c '%n %f %h %u %g %s %Y' $path; test -L $path || ! test -f $path || md5sum $path; done";
+    let steps = [
+        "echo 1 > /etc/new; rm /etc/removed; echo more >> /etc/long",
+        "rm -r /srv/full; echo file > /srv/full; rm /etc/new; mkdir /etc/new; echo deep > /etc/new/deep",
+        "chmod 2711 /srv /etc; chown 7:8 /srv/full; chmod 4750 /etc/new/deep; touch -d @77 /odd",
+        "ln /etc/link1 /srv/link3; rm /etc/link2; ln /srv/full /srv/again; echo x >> /srv/again",
+        "rm /srv/link3; mv /srv/replaced /srv/moved; rm -r /tmp; ln -s srv /tmp; mkfifo /etc/pipe",
+        "rm /tmp; mkdir -m 1777 /tmp; cp /bin/busybox /srv/full; rm /etc/pipe; echo pipe > /etc/pipe",
+    ];
+    let original = fixture.base.clone();
+    let mut look = fixture.spec(LOOK);
+    look.files.clear();
+    for &kind in kinds() {
+        fixture.kind = Some(kind);
+        let mut tree = original.clone();
+        let mut build_root = fixture.build_root();
+        for script in steps {
+            let spec = fixture.spec(script);
+            let layer = build_root.run(&tree, &spec, &Silent, StepId(1)).unwrap();
+            apply(&mut tree, &layer).unwrap();
+            let (kept, anew) = (Lines::default(), Lines::default());
+            let nothing = build_root.run(&tree, &look, &kept, StepId(1)).unwrap();
+            assert!(nothing.is_empty(), "{script}: {nothing:?}");
+            fixture.build_root().run(&tree, &look, &anew, StepId(1)).unwrap();
+            assert!(kept.text().lines().count() > 40, "{}", kept.text());
+            assert_eq!(kept.text(), anew.text(), "{kind:?}: {script}");
+        }
+        // Another stage, and back.
+        let lines = [&original, &tree, &original].map(|tree| {
+            let lines = Lines::default();
+            build_root.run(tree, &look, &lines, StepId(1)).unwrap();
+            lines.text()
+        });
+        assert_eq!(lines[0], lines[2]);
+        assert_ne!(lines[0], lines[1]);
+        drop(build_root);
+        fixture.assert_clean();
+    }
+}
+
+#[test]
+fn a_step_that_failed_changes_nothing_for_the_next() {
+    let Some(fixture) = Fixture::new() else { return };
+    let mut build_root = fixture.build_root();
+    let mut run = |script| build_root.run(&fixture.base, &fixture.spec(script), &Silent, StepId(1));
+    assert!(run("rm -r /etc/short /srv; exit 1").is_err());
+    assert!(
+        run("test -e /etc/short && test -d /srv/full/sub")
+            .unwrap()
+            .is_empty()
+    );
+}
+
 /// Not a bar, but a number to look at: a RUN step of nothing on a small tree.
 #[test]
 fn start_up() {
     let Some(fixture) = Fixture::new() else { return };
     let spec = fixture.spec("true");
+    let mut build_root = fixture.build_root();
     let mut times: Vec<Duration> = (0..20)
         .map(|_| {
             let begun = Instant::now();
-            run_step(&fixture.store, &fixture.base, &spec, &Silent, StepId(0)).unwrap();
+            build_root.run(&fixture.base, &spec, &Silent, StepId(0)).unwrap();
             begun.elapsed()
         })
         .collect();

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use osmith_build::run::{InjectedFile, Network, RunSpec, User, run_step};
+use osmith_build::run::{BuildRoot, InjectedFile, Network, RunSpec, User};
 use osmith_image::layer::{Layer, apply, empty_tree};
 use osmith_image::store::{Access, Store};
 use osmith_image::tar::{Limits, read_layer};
@@ -30,6 +30,8 @@ fn before_tests() -> Option<()> {
     }
     if let Ok(user) = std::env::var(NAMESPACE_OF) {
         osmith_sys::userns::enter(&IdMap::Subordinate(subordinate_ids(&user).unwrap())).unwrap();
+    } else if rustix::process::getuid().is_root() {
+        osmith_sys::mount::enter_namespace().unwrap();
     }
     None
 }
@@ -118,10 +120,11 @@ fn packages_are_removed_repaired_and_installed() {
         "id builder; apt-get update; apt-get install -y --no-install-recommends less iputils-ping; getcap /usr/bin/ping || true",
         "less --version > /dev/null; dpkg --verify; apt-get clean; rm -rf /var/lib/apt/lists/*",
     ];
+    let mut build_root = BuildRoot::new(&store);
     for script in steps {
         let begun = Instant::now();
         let lines = Lines::default();
-        let answer = run_step(&store, &tree, &spec(script), &lines, StepId(1));
+        let answer = build_root.run(&tree, &spec(script), &lines, StepId(1));
         let text = lines.0.into_inner().unwrap().join("\n");
         let layer = answer.unwrap_or_else(|error| panic!("{error}\n{text}"));
         eprintln!(

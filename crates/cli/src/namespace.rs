@@ -3,6 +3,7 @@
 use std::fs;
 
 use osmith_report::{Class, Event, Observer, Severity};
+use osmith_sys::mount;
 use osmith_sys::userns::{self, IdMap, SubordinateIds, UserNamespaceError};
 
 use crate::failure::CommandFailure;
@@ -10,12 +11,15 @@ use crate::failure::CommandFailure;
 /// Where distributions begin to hand them out (login.defs(5)).
 const FIRST_SUBORDINATE_ID: u32 = 100_000;
 
-/// Makes an ordinary user root of a new user namespace; does nothing for root. Must come before any thread.
+/// Makes an ordinary user root of a new user namespace. What is mounted afterwards is seen by this process and its
+/// children alone. Must come before any thread.
 ///
 /// Files made afterwards belong to the user, or to their subordinate ids.
 pub(crate) fn enter(observer: &dyn Observer) -> Result<(), CommandFailure> {
     let uid = rustix::process::geteuid();
     if uid.is_root() {
+        // In a container root may not; RUN steps will say so, and other builds need no mounts.
+        let _ = mount::enter_namespace();
         return Ok(());
     }
     let read = |path: &str| fs::read(path).unwrap_or_default();

@@ -181,7 +181,8 @@ fn metadata(full: &Path, stat: &fs::Metadata) -> Result<Metadata, OsError> {
 
 const CAPABILITY: &[u8] = b"security.capability";
 
-fn is_kept(name: &[u8]) -> bool {
+/// Whether a layer has the attribute.
+pub(super) fn is_kept(name: &[u8]) -> bool {
     let of_user = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
     of_user || name == CAPABILITY || name == b"security.ima"
 }

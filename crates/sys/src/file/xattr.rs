@@ -87,6 +87,19 @@ pub fn set_attribute(path: impl AsRef<Path>, name: &[u8], value: &[u8]) -> Resul
     })
 }
 
+/// Takes an attribute away from `path`; there need be none.
+pub fn remove_attribute(path: impl AsRef<Path>, name: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    match rustix::fs::lremovexattr(path, name) {
+        Ok(()) | Err(Errno::NODATA) => Ok(()),
+        Err(errno) => Err(OsError::new(
+            format!("remove attribute {} of", String::from_utf8_lossy(name)),
+            path.display(),
+            errno,
+        )),
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 mod tests {
@@ -110,5 +123,9 @@ mod tests {
         assert_eq!(attributes[0], (Box::from(*b"user.empty"), Box::from(*b"")));
         assert_eq!(&*attributes[1].1, long);
         assert_eq!(read_attribute(file.path(), c"user.none").unwrap(), None);
+        for _ in 0..2 {
+            remove_attribute(file.path(), b"user.empty").unwrap();
+            assert_eq!(read_attribute(file.path(), c"user.empty").unwrap(), None);
+        }
     }
 }

@@ -22,6 +22,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::thread::UnshareFlags;
 
 pub use composefs::{Composefs, erofs};
 pub use filesystem::{FileSystem, tmpfs};
@@ -135,6 +136,15 @@ pub fn detach(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
         .map_err(|errno| OsError::new("unmount", path.display(), errno))
+}
+
+/// Puts this process into a mount namespace of its own: what is mounted there is seen by nobody else, and ends with
+/// the last process in it, however that ends. Threads that run already stay where they are.
+pub fn enter_namespace() -> Result<()> {
+    // SAFETY: the flag affects neither the file descriptors nor the memory.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+        .map_err(|errno| OsError::new("enter", "a mount namespace", errno))?;
+    make_private()
 }
 
 /// Cuts this mount namespace off from others: what is mounted here is seen nowhere else, and the reverse.

@@ -97,7 +97,7 @@ pub enum Root {
 pub enum Lower {
     /// A directory.
     Directory(#[serde(with = "path_bytes")] PathBuf),
-    /// A directory of files without contents, whose overlay attributes name objects.
+    /// A directory of files without contents, whose overlay attributes (of the kind the changes have) name objects.
     Stubs {
         /// The directory.
         #[serde(with = "path_bytes")]

@@ -10,9 +10,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::{InjectedFile, Lower, Root};
 use crate::file::{open_beneath, open_directory, open_in_root};
-use crate::mount::{
-    Attributes, Composefs, DetachedMount, Feature, Layer, Overlay, erofs, set_attributes, tmpfs,
-};
+use crate::mount::{Attributes, DetachedMount, Feature, Layer, Overlay, erofs, set_attributes, tmpfs};
 use crate::{OsError, Result};
 
 /// A file system in memory over the scratch directory: the root is mounted in it, and it holds injected files, since
@@ -137,7 +135,12 @@ impl Writable {
             Lower::Stubs { directory, objects } => {
                 let (directory, objects) = (open_directory(directory)?, open_directory(objects)?);
                 let lower = Layer::Attached(directory.as_fd());
-                self.overlay(lower, Some(&objects)).mount(&scratch)
+                match self.overlay(lower, Some(&objects)).mount(&scratch) {
+                    Err(error) if self.may_need_second_overlay(&error) => {
+                        self.mount_over_second_overlay(lower, &objects, &scratch)
+                    }
+                    answer => answer,
+                }
             }
             Lower::Composefs { image, objects } => {
                 let image =
@@ -147,32 +150,44 @@ impl Writable {
         }
     }
 
-    /// Before Linux 6.16 an overlay with `metacopy=off` refuses a data layer, but not an overlay that has one.
     fn mount_over_composefs(&self, image: &File, objects: &OwnedFd, scratch: &Path) -> Result<DetachedMount> {
         let metadata = erofs(image)?;
-        let one = self.overlay(Layer::Detached(&metadata), Some(objects));
-        match one.mount(scratch) {
-            Err(error) if error.errno() == Errno::INVAL => {
+        match self
+            .overlay(Layer::Detached(&metadata), Some(objects))
+            .mount(scratch)
+        {
+            Err(error) if self.may_need_second_overlay(&error) => {
+                // It may have been attached for a moment, and cannot be a second time.
                 drop(metadata);
-                self.mount_over_second_overlay(image, objects, scratch)
+                self.mount_over_second_overlay(Layer::Detached(&erofs(image)?), objects, scratch)
             }
             answer => answer,
         }
     }
 
+    fn may_need_second_overlay(&self, error: &OsError) -> bool {
+        error.errno() == Errno::INVAL && self.attributes == Attributes::Trusted
+    }
+
+    /// Before Linux 6.16 an overlay with `metacopy=off` refuses a data layer, but not an overlay that has one.
     fn mount_over_second_overlay(
         &self,
-        image: &File,
+        metadata: Layer<'_>,
         objects: &OwnedFd,
         scratch: &Path,
     ) -> Result<DetachedMount> {
-        let composefs = Composefs {
+        let whole = Overlay {
             source: "osmith-lower",
-            image: image.as_fd(),
-            objects: objects.as_fd(),
+            lower: metadata,
+            data: Some(objects.as_fd()),
+            upper: None,
+            attributes: self.attributes,
+            metacopy: Feature::On,
+            redirect: Feature::On,
             verity_required: false,
+            volatile: false,
         };
-        let lower = composefs.mount(scratch)?;
+        let lower = whole.mount(scratch)?;
         self.overlay(Layer::Detached(&lower), None).mount(scratch)
     }
 

@@ -1,0 +1,125 @@
+//! The read-only part of the overlays, kept from one RUN step to the next.
+//!
+//! A composefs image is written anew for each tree: that takes less than what a single program start does. Stubs are in a file system in memory: ten thousand files are made there in a fraction of a second, and vanish with
+//! the mount. Where it cannot be made or has no room, they are in a directory of the store, as copies always are.
+
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use osmith_formats::composefs;
+use osmith_image::store::Store;
+use osmith_sys::OsError;
+use osmith_sys::file::open_directory;
+use osmith_sys::mount::{Attributes, detach, tmpfs};
+use osmith_sys::sandbox::Lower;
+
+use super::checkout::{Copies, Stubs, update};
+use super::mount_points::MountPoints;
+use super::{LowerKind, RunError};
+
+const IMAGE: &str = "image";
+
+/// A composefs image or a directory that shows a tree.
+pub(super) struct KeptLower {
+    pub(super) kind: LowerKind,
+    attributes: Attributes,
+    shown: Option<Rc<MountPoints>>,
+    place: Place,
+}
+
+impl KeptLower {
+    /// Writes the whole tree.
+    pub(super) fn new(
+        kind: LowerKind,
+        attributes: Attributes,
+        store: &Store,
+        tree: &Rc<MountPoints>,
+    ) -> Result<Self, RunError> {
+        let write = |place: Place| {
+            let mut lower = KeptLower {
+                kind,
+                attributes,
+                shown: None,
+                place,
+            };
+            lower.show(store, tree).map(|()| lower)
+        };
+        let on_disk = || Place::on_disk(store).and_then(write);
+        match kind {
+            LowerKind::Stubs => Place::in_memory(store).and_then(write).or_else(|_| on_disk()),
+            LowerKind::Composefs | LowerKind::Checkout => on_disk(),
+        }
+    }
+
+    /// Shows another tree, by what differs. Nothing may be mounted over it. After an error it is of no use.
+    pub(super) fn show(&mut self, store: &Store, tree: &Rc<MountPoints>) -> Result<(), RunError> {
+        let (path, old) = (self.place.path(), self.shown.as_ref().map(|shown| &shown.tree));
+        match self.kind {
+            LowerKind::Composefs => {
+                let image = composefs::image(&tree.tree)?;
+                let path = path.join(IMAGE);
+                fs::write(&path, image).map_err(|error| OsError::from_io("write", path.display(), &error))?;
+            }
+            LowerKind::Stubs => {
+                let attributes = self.attributes;
+                update(&path, old, &tree.tree, &Stubs { attributes })?;
+            }
+            LowerKind::Checkout => update(&path, old, &tree.tree, &Copies { store })?,
+        }
+        self.shown = Some(Rc::clone(tree));
+        Ok(())
+    }
+
+    /// For the sandbox.
+    pub(super) fn lower(&self, store: &Store) -> Lower {
+        let directory = self.place.path();
+        let objects = store.objects_path();
+        match self.kind {
+            LowerKind::Composefs => Lower::Composefs {
+                image: directory.join(IMAGE),
+                objects,
+            },
+            LowerKind::Stubs => Lower::Stubs { directory, objects },
+            LowerKind::Checkout => Lower::Directory(directory),
+        }
+    }
+}
+
+/// A directory that goes away when dropped.
+struct Place {
+    work: tempfile::TempDir,
+    is_mounted: bool,
+}
+
+impl Place {
+    fn on_disk(store: &Store) -> Result<Self, RunError> {
+        let place = Place {
+            work: store.work_directory()?,
+            is_mounted: false,
+        };
+        let path = place.path();
+        fs::create_dir(&path).map_err(|error| OsError::from_io("create", path.display(), &error))?;
+        Ok(place)
+    }
+
+    fn in_memory(store: &Store) -> Result<Self, RunError> {
+        let mut place = Place::on_disk(store)?;
+        tmpfs("osmith-lower", "0755", None)?.attach(open_directory(place.path())?, "")?;
+        place.is_mounted = true;
+        Ok(place)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.work.path().join("lower")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_mounted {
+            // Nobody is left to be told; the mount ends with this process's mount namespace.
+            let _ = detach(self.path());
+        }
+    }
+}
