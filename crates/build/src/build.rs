@@ -104,6 +104,12 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
     let plan = plan(&parsed.containerfile, &wanted, &mut images)
         .map_err(|findings| Findings::new(source, findings))?;
     let context = Context::open(store, &request.context, request.containerfile.path.as_deref())?;
+    if let Some(text) = context.warning() {
+        observer.observe(Event::Message {
+            severity: Loudness::Warning,
+            text,
+        });
+    }
     announce(&plan, &parsed.diagnostics, source, request, observer);
     let mut execution = Execution::new(store, request, source, &images.found, context, observer);
     let built = execution.run(&plan)?;

@@ -38,6 +38,8 @@ pub(crate) struct Context<'s> {
     ignore: Ignore,
     /// The name of the ignore file, for messages.
     ignore_name: String,
+    /// The name of one that is there as well and is not used.
+    second_ignore_name: Option<String>,
     memo: Memo,
     memo_key: [u8; 32],
 }
@@ -92,8 +94,13 @@ fn ignore_candidates(context: &Path, containerfile: Option<&Path>) -> Vec<PathBu
     candidates
 }
 
-fn read_ignore(candidates: &[PathBuf]) -> Result<(Ignore, String), ContextError> {
-    for path in candidates {
+/// The ignore file, its name, and the name of one that is there as well.
+fn read_ignore(candidates: &[PathBuf]) -> Result<(Ignore, String, Option<String>), ContextError> {
+    let name = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    for (position, path) in candidates.iter().enumerate() {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -108,14 +115,10 @@ fn read_ignore(candidates: &[PathBuf]) -> Result<(Ignore, String), ContextError>
             line,
             text,
         })?;
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        return Ok((ignore, name));
+        let second = candidates.iter().skip(position + 1).find(|path| path.exists());
+        return Ok((ignore, name(path), second.map(name)));
     }
-    Ok((Ignore::default(), String::new()))
+    Ok((Ignore::default(), String::new(), None))
 }
 
 impl<'s> Context<'s> {
@@ -133,7 +136,7 @@ impl<'s> Context<'s> {
         let root =
             rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|errno| failed(errno.into()))?;
         let stat = rustix::fs::fstat(&root).map_err(|errno| failed(errno.into()))?;
-        let (ignore, ignore_name) = read_ignore(&ignore_candidates(path, containerfile))?;
+        let (ignore, ignore_name, second_ignore_name) = read_ignore(&ignore_candidates(path, containerfile))?;
         let memo_key = memo_key(stat.st_dev, stat.st_ino);
         let memo = store.cache_get(&memo_key)?;
         Ok(Context {
@@ -141,9 +144,19 @@ impl<'s> Context<'s> {
             root,
             ignore,
             ignore_name,
+            second_ignore_name,
             memo: memo.map(|bytes| Memo::from_bytes(&bytes)).unwrap_or_default(),
             memo_key,
         })
+    }
+
+    /// What is to be said of the ignore files, if there are two.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let second = self.second_ignore_name.as_ref()?;
+        Some(format!(
+            "'{}' says what COPY and ADD leave out; '{second}' is there as well and is not read",
+            self.ignore_name
+        ))
     }
 
     /// The sources of an instruction. Files that are not known go into the store.

@@ -6,7 +6,7 @@ use super::config::{StageDraft, Wants};
 use super::scope::{self, Globals, Scope};
 use super::stages::{self, Stage};
 use super::{BaseImages, Diagnostics, Origin, Plan, Read, StagePlan, Wanted};
-use crate::containerfile::{Diagnostic, Keyword, Severity};
+use crate::containerfile::{Diagnostic, Instruction, Keyword, Severity};
 
 /// More stages than anybody writes; stages are planned recursively.
 const MAX_STAGES: usize = 500;
@@ -42,6 +42,7 @@ pub fn plan(file: Read<'_>, wanted: &Wanted, images: &mut dyn BaseImages) -> Res
         && !has_errors(&planner.findings)
     {
         planner.stage(target);
+        planner.warn_of_shell(target);
     }
     planner.warn_unused();
     let mut findings = planner.findings;
@@ -197,6 +198,18 @@ impl Planner<'_> {
                 )
             }
             None => Some(Diagnostic::error(span, "the platform cannot be read")),
+        }
+    }
+
+    /// Warns that the SHELL of the image's own stage does not outlive the build.
+    fn warn_of_shell(&mut self, target: usize) {
+        let instructions = self.stages.get(target).map(|stage| stage.instructions);
+        let is_shell = |instruction: &&Instruction| instruction.keyword == Keyword::Shell;
+        if let Some(shell) = instructions.into_iter().flatten().rfind(is_shell) {
+            let text = "SHELL is not kept in the image: what is built FROM it begins with /bin/sh -c";
+            let note = "an OCI image has no place for it; say SHELL again there";
+            self.findings
+                .push(Diagnostic::warning(shell.span, text).with_note(note));
         }
     }
 
