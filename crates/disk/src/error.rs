@@ -230,6 +230,7 @@ impl Failure for WriteError {
             WriteError::Exists(_) => {
                 vec!["replace it with --force, or choose another directory with --output DIR".to_owned()]
             }
+            WriteError::Output { .. } => vec!["choose another directory with --output DIR".to_owned()],
             WriteError::NoSpace { .. } => {
                 vec!["free some space, or choose another directory with --output DIR".to_owned()]
             }

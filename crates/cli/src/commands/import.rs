@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use osmith_image::store::Store;
 use osmith_image::{ImportError, ImportOptions, import as import_archive};
 use osmith_image::{RuntimeConfig, host_architecture, rfc3339, tar::Limits};
-use osmith_report::{Class, Failure, Observer, StepId};
+use osmith_report::{Class, Failure, Interrupted, Observer, StepId};
 
 use super::images::{parse_name, print};
 use super::single_step;
@@ -37,8 +37,13 @@ pub(crate) fn import(args: &ImportArgs, store: &Store, observer: &dyn Observer) 
         observer,
         format!("import {}", args.archive.display()),
         |step: StepId| {
-            import_archive(archive, size_bytes, store, options, observer, step)
-                .map_err(|error| failed(&args.archive, error).into())
+            import_archive(archive, size_bytes, store, options, observer, step).map_err(
+                |error| match observer.require_running() {
+                    // Ctrl-C ends the command before the pipe, too, and cuts the archive off.
+                    Err(Interrupted) => CommandFailure::new(Class::Interrupted, "interrupted").into(),
+                    Ok(()) => failed(&args.archive, error).into(),
+                },
+            )
         },
     )?;
     print(&format!("{}\n", image.id()))

@@ -193,8 +193,9 @@ fn memory_mib(bytes: u64) -> Result<u64, CommandFailure> {
     if mib < LEAST_MEMORY_MIB {
         return Err(CommandFailure::new(
             Class::Usage,
-            format!("a machine needs {LEAST_MEMORY_MIB} MiB of memory at least, not {bytes} bytes"),
-        ));
+            format!("a machine needs {LEAST_MEMORY_MIB} MiB of memory at least, not {mib} MiB"),
+        )
+        .hint("sizes have a unit, as in --memory 2GiB"));
     }
     Ok(mib)
 }

@@ -10,6 +10,9 @@ use crate::manifest::JsonError;
 use crate::store::{StoreError, io_class, io_hints};
 use crate::tar::TarError;
 
+/// What is tried on the directory of an output.
+pub(super) const WRITE_INTO: &str = "write to the directory";
+
 /// Why an image was not loaded or saved. No image and no name of the store has changed, and nothing is left under the
 /// name of the output.
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +186,13 @@ impl Failure for LayoutError {
 
     fn hints(&self) -> Vec<String> {
         match self {
+            LayoutError::Io {
+                operation: WRITE_INTO,
+                source,
+                path,
+            } if source.kind() == io::ErrorKind::NotFound => {
+                vec![format!("make it first: mkdir -p {}", path.display())]
+            }
             LayoutError::Io { source, .. } => io_hints(source),
             LayoutError::Exists(_) => vec!["remove it, or choose another output".to_owned()],
             LayoutError::OtherFiles(_) => {

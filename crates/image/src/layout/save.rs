@@ -11,6 +11,7 @@ use std::path::Path;
 
 use osmith_report::{Observer, StepId};
 
+use super::error::WRITE_INTO;
 use super::{INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, LayoutError, NAME_ANNOTATION, blob_path};
 use crate::digest::{Digesting, Sha256Digest};
 use crate::layer::LayerId;
@@ -422,7 +423,7 @@ fn parent(path: &Path) -> &Path {
 /// Fails before the work, not after it, where nothing can be written.
 fn require_writable(directory: &Path) -> Result<(), LayoutError> {
     rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)
-        .map_err(|errno| LayoutError::io("write to the directory", directory, errno))
+        .map_err(|errno| LayoutError::io(WRITE_INTO, directory, errno))
 }
 
 /// Waits until everything on the file system of the directory is on the disk.

@@ -167,6 +167,12 @@ impl Failure for StoreError {
             StoreError::AmbiguousId(_) => vec!["give more digits; osmith images lists the IDs".into()],
             StoreError::Json { source, .. } => source.hints(),
             StoreError::Tar { source, .. } => source.hints(),
+            StoreError::Damaged {
+                what: super::FORMAT_KIND,
+                ..
+            } => {
+                vec!["choose another store with --store DIR, and load or build the images again there".into()]
+            }
             _ if self.class() == Class::Corrupt => {
                 vec!["remove the image with osmith rmi, run osmith prune, then load or build it again".into()]
             }

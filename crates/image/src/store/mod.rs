@@ -51,6 +51,8 @@ pub(crate) use outgoing::{Outgoing, OutgoingBytes};
 pub use prune::{Damage, PruneOptions, Pruned};
 
 const FORMAT_FILE: &str = "store.json";
+/// What a damaged format file is called.
+const FORMAT_KIND: &str = "description";
 const FORMAT: u32 = 1;
 const ALGORITHM: &str = "fsverity-sha512-12";
 const DIRECTORIES: [&str; 10] = [
@@ -242,8 +244,8 @@ impl Store {
                 format: format!("{} with {}", format.format, format.algorithm),
             }),
             Err(_) => Err(StoreError::Damaged {
-                what: "file",
-                name: FORMAT_FILE.to_owned(),
+                what: FORMAT_KIND,
+                name: self.path.join(FORMAT_FILE).display().to_string(),
             }),
         }
     }

@@ -120,13 +120,14 @@ pub fn deployment(
     options: &InstallOptions,
     object: &mut ReadObject,
 ) -> Result<Deployment, InstallError> {
+    // First: an image without a kernel lacks other things too, but says most about itself by that.
+    let files = boot::find(image, object)?;
     let bootable = composefs::bootable(image.tree, object)?;
     let boot_image = composefs::image(&bootable)?;
     let argument = ComposefsArgument {
         digest: Digest::of(&boot_image),
         missing_verity_allowed: options.missing_verity_allowed,
     };
-    let files = boot::find(image, object)?;
     let kernel_arguments = kernel_arguments(options, argument, files.kernel_arguments.clone());
     let origin = Origin {
         source: options.source.clone(),

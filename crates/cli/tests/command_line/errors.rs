@@ -1,0 +1,273 @@
+//! Bad input: each gets one error that says what, where and what to do, and leaves nothing behind.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Child, Stdio};
+
+use insta::assert_snapshot;
+use osmith_testing::oracle;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::program::{OSMITH, Place, archive_start, clean, said};
+
+const BOOTABLE: [(&str, &str); 7] = [
+    ("sysroot/", ""),
+    ("boot/", ""),
+    ("etc/hostname", "sample"),
+    ("usr/lib/os-release", "ID=sample\nPRETTY_NAME=Sample\n"),
+    ("usr/lib/modules/6.12/initramfs.img", "initramfs"),
+    ("usr/lib/modules/6.12/vmlinuz", "kernel"),
+    ("usr/lib/systemd/boot/efi/systemd-bootx64.efi", "loader"),
+];
+
+#[test]
+fn names() {
+    let place = Place::new();
+    place.image("localhost/web", &[("page", "hello")]);
+    place.ok("tag web registry.example/shop/web:2");
+    place.ok("tag web example.com/web:2");
+    assert_snapshot!(place.transcript(&[
+        "inspect localhost/webb",
+        "disk nothing-like-it",
+        "disk localhost/Web",
+        "tag web bad:tag:x",
+        "save -o x docker://web",
+        "rmi web:2",
+        "rmi localhost/web",
+        "rmi registry.example/shop/web:2",
+        "rmi web:2",
+        "rmi web:2",
+    ]));
+}
+
+#[test]
+fn usage() {
+    let place = Place::new();
+    assert_snapshot!(place.transcript(&[
+        "disk --type foo localhost/web",
+        "disk --size 3furlongs localhost/web",
+        "disk",
+        "frobnicate",
+        "vm run -p 22 disk.qcow2",
+        "--progress json disk --type foo localhost/web",
+    ]));
+}
+
+#[test]
+fn files_that_are_no_images() {
+    let place = Place::new();
+    place.file("noise", archive_start(100_000).split_off(512));
+    place.file("empty", "");
+    place.file("cut-off", archive_start(70_000));
+    fs::create_dir(place.path().join("directory")).unwrap();
+    place.ok("import --help");
+    place.file("from-directory", "FROM oci:directory\n");
+    place.file("from-archive", "FROM oci-archive:noise\n");
+    place.file("from-nothing", "FROM oci:nothing\n");
+    assert_snapshot!(place.transcript(&[
+        "load noise",
+        "load empty",
+        "load directory",
+        "load nothing",
+        "import noise localhost/x",
+        "import empty localhost/x",
+        "import cut-off localhost/x",
+        "import directory localhost/x",
+        "import nothing localhost/x",
+        "import - localhost/x",
+        "build -f from-directory .",
+        "build -f from-archive .",
+        "build -f from-nothing .",
+        "--progress json import noise localhost/x",
+    ]));
+    place.require_no_images();
+}
+
+#[test]
+fn disks_that_do_not_boot() {
+    let place = Place::new();
+    let without = |name: &str, missing: &str| {
+        let files: Vec<_> = BOOTABLE
+            .into_iter()
+            .filter(|(path, _)| !path.contains(missing))
+            .collect();
+        place.image(name, &files);
+    };
+    without("no-system", "usr/");
+    without("no-kernel", "vmlinuz");
+    without("no-initramfs", "initramfs");
+    without("no-loader", "systemd-boot");
+    without("no-sysroot", "sysroot");
+    without("whole", "nothing");
+    assert_snapshot!(place.transcript(&[
+        "disk no-system",
+        "disk no-kernel",
+        "disk no-initramfs",
+        "disk no-loader",
+        "disk no-sysroot",
+        "disk --size 3 whole",
+    ]));
+    assert!(!place.path().join("output").exists());
+}
+
+#[test]
+fn build_contexts() {
+    let place = Place::new();
+    place.file("file", "");
+    fs::create_dir(place.path().join("empty")).unwrap();
+    place.file("context/copy", "FROM scratch\nCOPY nothing /x\n");
+    place.file("context/unknown", "FROM scratch\nCOPI a /x\n");
+    place.file("context/base", "FROM localhost/nothing:1\n");
+    assert_snapshot!(place.transcript(&[
+        "build nothing",
+        "build file",
+        "build empty",
+        "build -f nothing context",
+        "build -f context/copy context",
+        "build -f context/unknown context",
+        "build -f context/base context",
+    ]));
+    place.require_no_images();
+}
+
+#[test]
+fn stores() {
+    let place = Place::new();
+    place.file("file", "");
+    place.file("other/precious", "");
+    place.file(
+        "newer/store.json",
+        r#"{"format":9,"algorithm":"fsverity-sha512-12"}"#,
+    );
+    place.file("broken/store.json", "{");
+    assert_snapshot!(place.transcript(&[
+        "images",
+        "--store file images",
+        "--store file import file x",
+        "--store other images",
+        "--store other import file x",
+        "--store newer images",
+        "--store broken images",
+        "--progress json images",
+    ]));
+    assert!(!place.store().exists());
+}
+
+#[test]
+fn outputs_that_exist() {
+    let place = Place::new();
+    place.image("whole", &BOOTABLE);
+    place.file("there.tar", "precious");
+    place.file("output/qcow2/disk.qcow2", "precious");
+    place.file("directory/precious", "precious");
+    assert_snapshot!(place.transcript(&[
+        "save -o there.tar whole",
+        "save --format oci-dir -o directory whole",
+        "save -o nothing/x.tar whole",
+        "disk --type raw --type qcow2 whole",
+        "disk --output there.tar whole",
+    ]));
+    let left = fs::read_dir(place.path().join("output")).unwrap().count();
+    assert_eq!(left, 1, "no other output is left");
+    assert_eq!(fs::read(place.path().join("there.tar")).unwrap(), b"precious");
+}
+
+#[test]
+fn machines() {
+    let place = Place::new();
+    place.file("noise.raw", "no partition table");
+    let mut bare = place.command("vm run noise.raw");
+    let output = bare.env("PATH", "/nonexistent").output().unwrap();
+    let text = said(&output);
+    assert!(
+        text.contains("qemu-system-x86_64 is not installed\nhint: "),
+        "{text}"
+    );
+    if oracle::require("qemu-system-x86_64").is_none() {
+        return;
+    }
+    assert_snapshot!(place.transcript(&[
+        "vm run noise.raw",
+        "vm run nothing.raw",
+        "vm run localhost/nothing",
+        "vm run --memory 3MiB noise.raw",
+    ]));
+}
+
+/// `osmith import` of an archive that comes slowly.
+fn slow_import(place: &Place) -> Child {
+    let mut import = place.command("import - localhost/x");
+    import
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut child = import.spawn().unwrap();
+    // More than a pipe holds: when it is written, the import has begun to read.
+    let start = archive_start(1 << 20);
+    child.stdin.as_mut().unwrap().write_all(&start).unwrap();
+    child
+}
+
+#[test]
+fn two_processes_share_a_store() {
+    let place = Place::new();
+    place.image("whole", &BOOTABLE);
+    let mut other = slow_import(&place);
+    assert_snapshot!(place.transcript(&["prune", "tag whole localhost/second", "rmi second"]));
+    drop(other.stdin.take());
+    assert_eq!(other.wait().unwrap().code(), Some(1));
+    place.ok("prune");
+}
+
+#[test]
+fn an_interrupted_import_leaves_nothing() {
+    let place = Place::new();
+    for (signal, again) in [(Signal::INT, false), (Signal::TERM, false), (Signal::INT, true)] {
+        let mut child = slow_import(&place);
+        let pid = Pid::from_child(&child);
+        kill_process(pid, signal).unwrap();
+        // Any thread may be the one that takes the signal; the end of the input must not come first.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        if again {
+            // The second one ends the program although it waits for its input.
+            while child.try_wait().unwrap().is_none() {
+                let _ = kill_process(pid, signal);
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
+        drop(child.stdin.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130));
+        let expected = if again {
+            "exit status 130\n"
+        } else {
+            "error: interrupted\nexit status 130\n"
+        };
+        assert_eq!(said(&output), expected);
+        place.ok("load --help");
+        place.ok("prune");
+        place.require_no_images();
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written() {
+    let place = Place::new();
+    place.image("whole", &BOOTABLE);
+    for line in ["images", "inspect whole", "completions bash", "status", "--help"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = place.command(line).stdout(writer).output().unwrap();
+        assert_eq!(said(&output), "exit status 0\n", "{line}");
+    }
+    for line in ["images", "completions bash"] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = place.command(line).stdout(full).output().unwrap();
+        let expected = "error: cannot write to standard output: No space left on device\nexit status 1\n";
+        assert_eq!(said(&output), expected, "{line}");
+    }
+    // All three standard streams closed.
+    let mut shell = clean(std::process::Command::new("sh"));
+    shell.args(["-c", r#"exec "$0" --store "$1" images <&- >&- 2>&-"#, OSMITH]);
+    assert!(shell.arg(place.store()).status().unwrap().success());
+}

@@ -1,0 +1,7 @@
+//! The program `osmith` as its users meet it: help, and what it says and leaves behind when something is wrong.
+
+mod errors;
+mod full;
+mod help;
+mod program;
+mod users;
