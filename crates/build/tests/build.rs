@@ -170,6 +170,39 @@ fn ignored_files_are_not_seen() {
     insta::assert_snapshot!(site.fails("FROM scratch\nCOPY node /\n"));
 }
 
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Observer for Warnings {
+    fn observe(&self, event: Event) {
+        if let Event::Message { text, .. } = event {
+            self.0.lock().unwrap().push(text);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_kept_or_not_read_is_said() {
+    let site = Site::new(&[("a", "A"), (".containerignore", "x\n"), (".dockerignore", "y\n")]);
+    let said = |text: &str| {
+        let warnings = Warnings::default();
+        build(&site.store, &site.request(text), &warnings).unwrap();
+        warnings.0.into_inner().unwrap()
+    };
+    let two_files = "'.containerignore' says what COPY and ADD leave out; '.dockerignore' is there as well and is not read";
+    assert_eq!(said("FROM scratch\nCOPY a /\n"), [two_files]);
+    std::fs::remove_file(site.context.join(".containerignore")).unwrap();
+    let shell = "SHELL [\"/bin/bash\", \"-c\"]";
+    let lost = said(&format!("FROM scratch\n{shell}\nCOPY a /\n"));
+    assert!(
+        lost.len() == 1 && lost[0].contains("SHELL is not kept in the image"),
+        "{lost:?}"
+    );
+    // In a stage that is no image it is of no use to anybody afterwards.
+    let stages = format!("FROM scratch AS one\n{shell}\nCOPY a /\nFROM scratch\nCOPY --from=one a /\n");
+    assert_eq!(said(&stages), [""; 0]);
+}
+
 #[test]
 fn build_arguments_and_automatic_variables() {
     let site = Site::new(&[]);

@@ -1,7 +1,8 @@
 //! The read-only part of the overlays, kept from one RUN step to the next.
 //!
-//! A composefs image is written anew for each tree: that takes less than what a single program start does. Stubs are in a file system in memory: ten thousand files are made there in a fraction of a second, and vanish with
-//! the mount. Where it cannot be made or has no room, they are in a directory of the store, as copies always are.
+//! A composefs image is one file and is written anew for each tree. Directories are brought up to date. Stubs are in a
+//! file system in memory: it takes ten thousand of them in half a second, and they vanish with the mount. Where it
+//! cannot be made or has no room, they are in a directory of the store, as copies always are.
 
 use std::fs;
 use std::path::PathBuf;
