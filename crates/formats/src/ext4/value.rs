@@ -49,13 +49,13 @@ pub(super) struct Values<'t> {
 
 impl<'t> Values<'t> {
     /// The position of a value, and its hash.
-    pub(super) fn position(&mut self, bytes: &Cow<'t, [u8]>, file_system: Checksum) -> (u32, u32) {
+    pub(super) fn position(&mut self, bytes: Cow<'t, [u8]>, file_system: Checksum) -> (u32, u32) {
         let next = self.values.len() as u32;
         let position = *self.positions.entry(bytes.clone()).or_insert(next);
         if position == next {
             self.values.push(Value {
-                bytes: bytes.clone(),
-                hash: file_system.with(bytes).value(),
+                hash: file_system.with(&bytes).value(),
+                bytes,
                 references: 0,
             });
         }

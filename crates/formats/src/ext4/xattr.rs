@@ -221,7 +221,7 @@ fn move_apart<'t>(outside: &mut [Attribute<'t>], values: &mut Values<'t>, file_s
         };
         missing -= largest.value.len().next_multiple_of(4);
         value_blocks += value::blocks(largest.value.len());
-        largest.apart = Some(values.position(&largest.value, file_system));
+        largest.apart = Some(values.position(largest.value.clone(), file_system));
     }
     value_blocks
 }
