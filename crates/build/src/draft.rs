@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Name, Node, Timestamp, Tree};
+use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Name, Node, Timestamp, Tree, Xattrs};
 use osmith_image::layer::{Entry, Layer, LayerBuilder, LayerError, LayerNode, LayerPath};
 
 /// As many links as Linux follows.
@@ -155,7 +155,7 @@ impl Draft {
                 uid: owner.uid,
                 gid: owner.gid,
                 mtime,
-                xattrs: BTreeMap::new(),
+                xattrs: Xattrs::new(),
             };
             here = self.place(above, here, name, metadata, Node::Directory(BTreeMap::new()));
         }

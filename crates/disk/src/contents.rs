@@ -7,7 +7,7 @@
 use osmith_formats::gpt::{ATTRIBUTE_GROW_FILE_SYSTEM, BACKUP_SECTORS, Guid, Partition, SECTOR_BYTES, Table};
 use osmith_formats::tree::Tree;
 use osmith_formats::{ext4, fat32};
-use osmith_machine::install::{Deployment, InstallFile};
+use osmith_machine::install::InstallFile;
 
 use crate::chunk::{Filling, Piece};
 use crate::error::PlanError;
@@ -94,19 +94,19 @@ impl Geometry {
 }
 
 impl Contents {
-    /// What the disk of a deployment holds. The sizes of the file systems come later.
-    pub(crate) fn of(deployment: &Deployment, identifiers: &Identifiers) -> Self {
+    /// What a disk of these file systems holds. Their sizes come later.
+    pub(crate) fn of(esp: Tree<InstallFile>, root: Tree<InstallFile>, identifiers: &Identifiers) -> Self {
         let mut sources = Vec::new();
-        let esp = deployment.esp.map(|file| fat32::File {
-            source: add(&mut sources, file),
+        let esp = esp.into_map(|file| fat32::File {
             size_bytes: file.data.size_bytes(),
+            source: add(&mut sources, file),
         });
         let esp_sources = sources.len();
-        let root = deployment.root.map(|file| ext4::File {
-            source: add(&mut sources, file),
+        let root = root.into_map(|file| ext4::File {
             size_bytes: file.data.size_bytes(),
             holes: Vec::new(),
             verity: file.verity,
+            source: add(&mut sources, file),
         });
         let time = root.inode(root.root()).metadata.mtime;
         Contents {
@@ -135,9 +135,8 @@ impl Contents {
 
     /// The geometry of a disk with some room to grow.
     pub(crate) fn roomy(&self) -> Result<Geometry, PlanError> {
-        let full = ext4::minimum_size_bytes(&self.root, &self.root_options, 0)?;
-        let free = (full / 4).max(ROOT_MIN_FREE_BYTES);
-        let root_bytes = ext4::minimum_size_bytes(&self.root, &self.root_options, free)?;
+        let free = |full: u64| (full / 4).max(ROOT_MIN_FREE_BYTES);
+        let root_bytes = ext4::roomy_size_bytes(&self.root, &self.root_options, free)?;
         Ok(Geometry::around(
             self.esp_bytes(),
             root_bytes.next_multiple_of(GRAIN_BYTES),
@@ -257,8 +256,8 @@ impl Contents {
     }
 }
 
-fn add(sources: &mut Vec<InstallFile>, file: &InstallFile) -> u32 {
-    sources.push(file.clone());
+fn add(sources: &mut Vec<InstallFile>, file: InstallFile) -> u32 {
+    sources.push(file);
     (sources.len() - 1) as u32
 }
 

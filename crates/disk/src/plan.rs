@@ -107,7 +107,7 @@ pub fn plan(store: &Store, spec: &Spec) -> Result<Plan, PlanError> {
     let identifiers = Identifiers::derive(&identity, &architecture).ok_or_else(unknown)?;
     let processor = Architecture::of_image(&architecture).ok_or_else(unknown)?;
     let deployment = deploy(store, spec, &image, processor, &identifiers)?;
-    let mut contents = Contents::of(&deployment, &identifiers);
+    let mut contents = Contents::of(deployment.esp, deployment.root, &identifiers);
     let geometry = choose_geometry(spec, &contents)?;
     contents.settle(&geometry)?;
     let table = contents.table(&geometry, &identifiers);
@@ -140,9 +140,8 @@ fn deploy(
     architecture: Architecture,
     identifiers: &Identifiers,
 ) -> Result<Deployment, PlanError> {
-    let tree = image.tree(store)?;
     let install = InstallImage {
-        tree: &tree,
+        tree: image.tree(store)?,
         architecture,
         manifest: &store.blob_bytes(&image.manifest_digest)?,
         config: &store.blob_bytes(&image.id())?,
@@ -153,7 +152,7 @@ fn deploy(
         source: ImageSource::registry(&spec.follows.to_string()),
         missing_verity_allowed: false,
     };
-    let source = deployment(&install, &options, &mut |digest| read_object(store, digest));
+    let source = deployment(install, &options, &mut |digest| read_object(store, digest));
     source.map_err(|source| PlanError::Install {
         image: spec.image.to_string(),
         source: Box::new(source),

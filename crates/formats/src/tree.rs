@@ -4,9 +4,13 @@
 //! name of the same inode. The type parameter is what stands for the contents of a regular file: [`Content`] in an
 //! image, a source to copy from when a file system is written.
 
+mod xattrs;
+
 use std::collections::BTreeMap;
 
 use crate::verity::Digest;
+
+pub use xattrs::{XattrSets, Xattrs};
 
 /// Contents up to this many bytes are kept in the tree, longer ones in an object (as composefs does).
 pub const INLINE_MAX_BYTES: usize = 64;
@@ -24,9 +28,6 @@ impl InodeId {
 
 /// A file name or link target: bytes, as Linux has them.
 pub type Name = Box<[u8]>;
-
-/// Extended attributes by full name (`security.capability`), in byte order.
-pub type Xattrs = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 /// A point in time: seconds since 1970-01-01 UTC and nanoseconds (0 to 999,999,999).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -238,6 +239,7 @@ impl<F> Tree<F> {
     pub fn map<G>(&self, mut file: impl FnMut(&F) -> G) -> Tree<G> {
         let mut moved: Vec<Option<InodeId>> = vec![None; self.inodes.len()];
         let mut mapped = Tree::new(self.inodes[0].metadata.clone());
+        mapped.inodes.reserve_exact(self.inodes.len());
         moved[0] = Some(mapped.root());
         let mut pending = vec![self.root()];
         while let Some(id) = pending.pop() {
@@ -257,6 +259,41 @@ impl<F> Tree<F> {
             }
         }
         mapped
+    }
+}
+
+impl<F> Tree<F> {
+    /// The same tree with other file contents, in the memory of this one; without the inodes that no name reaches.
+    pub fn into_map<G>(self, mut file: impl FnMut(F) -> G) -> Tree<G> {
+        let names = self.link_counts();
+        let mut kept = 0;
+        let moved: Vec<InodeId> = names
+            .iter()
+            .map(|count| {
+                let id = InodeId(kept);
+                kept += u32::from(*count > 0);
+                id
+            })
+            .collect();
+        let inodes = self.inodes.into_iter().zip(names).filter(|(_, count)| *count > 0);
+        let inodes = inodes.map(|(Inode { metadata, node }, _)| Inode {
+            metadata,
+            node: match node {
+                Node::Directory(mut entries) => {
+                    entries.values_mut().for_each(|id| *id = moved[id.index()]);
+                    Node::Directory(entries)
+                }
+                Node::Regular(content) => Node::Regular(file(content)),
+                Node::Symlink(target) => Node::Symlink(target),
+                Node::CharacterDevice(device) => Node::CharacterDevice(device),
+                Node::BlockDevice(device) => Node::BlockDevice(device),
+                Node::Fifo => Node::Fifo,
+                Node::Socket => Node::Socket,
+            },
+        });
+        Tree {
+            inodes: inodes.collect(),
+        }
     }
 }
 
@@ -322,5 +359,17 @@ mod tests {
         let id = mapped.lookup(b"usr/a").unwrap();
         assert_eq!(mapped.inode(id).node, Node::Regular(2));
         assert_eq!(mapped.link_counts()[id.index()], 2);
+        let moved = tree.into_map(|content| content + 1);
+        assert_eq!(moved.arena_len(), 3);
+        assert!(
+            moved
+                .walk()
+                .iter()
+                .map(|(path, _)| path)
+                .eq(mapped.walk().iter().map(|(path, _)| path))
+        );
+        let id = moved.lookup(b"usr/b").unwrap();
+        assert_eq!(moved.lookup(b"usr/a"), Some(id));
+        assert_eq!(moved.inode(id), mapped.inode(mapped.lookup(b"usr/b").unwrap()));
     }
 }

@@ -59,15 +59,27 @@ impl Digest {
 
     /// The path of the object below a repository's `objects/`: two digits, `/`, the other 126.
     pub fn object_path(&self) -> String {
-        let text = self.to_string();
-        let (directory, name) = text.split_at(2);
-        format!("{directory}/{name}")
+        let mut digits = [0; 2 * HASH_BYTES];
+        let (directory, name) = self.digits(&mut digits).split_at(2);
+        [directory, "/", name].concat()
+    }
+}
+
+impl Digest {
+    /// The digits, without the allocations of a text that is made digit by digit: an image has 100,000 objects.
+    fn digits<'b>(&self, buffer: &'b mut [u8; 2 * HASH_BYTES]) -> &'b str {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for (pair, byte) in buffer.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        std::str::from_utf8(buffer).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(self.digits(&mut [0; 2 * HASH_BYTES]))
     }
 }
 

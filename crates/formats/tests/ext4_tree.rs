@@ -339,10 +339,7 @@ fn what_the_format_cannot_hold_is_refused() {
 }
 
 fn with_xattrs(mut inode: Inode<File>, xattrs: &[(&[u8], &[u8])]) -> Inode<File> {
-    let pairs = xattrs
-        .iter()
-        .map(|(name, value)| ((*name).into(), (*value).into()));
-    inode.metadata.xattrs.extend(pairs);
+    inode.metadata.xattrs = xattrs.iter().copied().collect();
     inode
 }
 

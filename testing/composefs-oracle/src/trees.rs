@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use osmith_formats::tree::{Content, Device, Inode, InodeId, Metadata, Node, Timestamp, Tree, Xattrs};
 use osmith_formats::verity::Digest;
-use proptest::collection::{btree_map, vec};
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// One name of a random tree.
@@ -200,17 +200,11 @@ fn xattrs() -> impl Strategy<Value = Xattrs> {
         1 => (3800..4200_usize).prop_map(|length| vec![b'v'; length]),
         1 => Just(vec![b'w'; 65_535]),
     ];
-    let pair = (
-        name.prop_map(|name| name.into_bytes().into()),
-        value.prop_map(Vec::into_boxed_slice),
-    );
+    let pair = (name.prop_map(String::into_bytes), value);
     prop_oneof![
         3 => Just(Xattrs::new()),
         2 => vec(pair, 0..4).prop_map(|pairs| pairs.into_iter().collect()),
-        1 => btree_map(
-            "user\\.[a-c]{1,3}".prop_map(|name| name.into_bytes().into()),
-            Just(Box::from(&b"shared"[..])),
-            0..30,
-        ),
+        1 => vec(("user\\.[a-c]{1,3}".prop_map(String::into_bytes), Just(&b"shared"[..])), 0..30)
+            .prop_map(Xattrs::from_iter),
     ]
 }

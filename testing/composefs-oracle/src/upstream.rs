@@ -91,7 +91,7 @@ fn stat(metadata: &Metadata) -> Stat {
         st_mtim_sec: metadata.mtime.seconds,
         st_mtim_nsec: metadata.mtime.nanoseconds,
         xattrs: xattrs
-            .map(|(name, value)| (OsStr::from_bytes(name).into(), value.clone()))
+            .map(|(name, value)| (OsStr::from_bytes(name).into(), value.into()))
             .collect(),
     }
 }

@@ -100,7 +100,7 @@ proptest! {
     #[test]
     fn boot_images_without_policy_are_upstreams(tree in trees::boot_tree()) {
         let no_policy = tempfile::tempdir().unwrap();
-        let bootable = ours::bootable(&tree, &mut |digest| panic!("{digest} is read")).unwrap();
+        let bootable = ours::bootable(tree.clone(), &mut |digest| panic!("{digest} is read")).unwrap();
         prop_assert!(ours::image(&bootable).unwrap() == upstream_image(&tree, no_policy.path()));
     }
 
@@ -114,7 +114,7 @@ proptest! {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let bootable = ours::bootable(&tree, &mut |digest| {
+        let bootable = ours::bootable(tree.clone(), &mut |digest| {
             let text = policy.values().find(|text| Digest::of(text.as_bytes()) == *digest);
             Ok(text.unwrap().as_bytes().to_vec())
         });

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use composefs_oracle::trees;
 use osmith_formats::composefs;
-use osmith_formats::tree::{Content, Device, Inode, InodeId, Metadata, Node, Timestamp, Tree};
+use osmith_formats::tree::{Content, Device, Inode, InodeId, Metadata, Node, Timestamp, Tree, Xattrs};
 use osmith_formats::verity::Digest;
 use osmith_testing::oracle;
 use proptest::prelude::*;
@@ -50,7 +50,7 @@ impl Sample {
                 seconds,
                 nanoseconds: seconds as u32,
             },
-            xattrs: [(Box::from(&b"trusted.name"[..]), name.as_bytes().into())].into(),
+            xattrs: Xattrs::from_iter([(&b"trusted.name"[..], name.as_bytes())]),
         };
         let id = self.tree.add(Inode { metadata, node });
         self.tree.link(directory, name.as_bytes(), id);
@@ -175,7 +175,7 @@ fn compare(mounted: &Path, sample: &Sample) {
             assert_eq!(*numbers.entry(id).or_insert(found.ino()), found.ino(), "{at:?}");
         }
         for (name, value) in &metadata.xattrs {
-            assert_eq!(attribute(&at, name).as_deref(), Some(&**value), "{at:?}");
+            assert_eq!(attribute(&at, name).as_deref(), Some(value), "{at:?}");
         }
     }
 }

@@ -63,11 +63,8 @@ impl Memo {
                     size_bytes,
                 },
             };
-            let xattrs = record
-                .xattrs
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()));
-            Some((record.key, ((content, xattrs.collect()), false)))
+            let xattrs = record.xattrs.into_iter().collect();
+            Some((record.key, ((content, xattrs), false)))
         });
         Memo {
             known: known.collect(),
@@ -147,7 +144,7 @@ mod tests {
             digest: Digest::of(&[7; 100]),
             size_bytes: 100,
         };
-        let remembered = (content, Xattrs::from([(b"user.a"[..].into(), b"b"[..].into())]));
+        let remembered = (content, Xattrs::from_iter([(&b"user.a"[..], &b"b"[..])]));
         memo.remember(key(1000), remembered.clone(), now);
         assert_eq!(memo.recall(&key(1000)), None);
         memo.remember(key(999), remembered.clone(), now);

@@ -227,7 +227,6 @@ impl Copy<'_> {
                 .xattrs
                 .iter()
                 .filter(|(name, _)| is_kept_attribute(name))
-                .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
         }
     }

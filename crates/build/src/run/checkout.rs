@@ -251,10 +251,10 @@ fn make_node(path: &Path, kind: FileType, number: u64) -> io::Result<()> {
 
 /// Takes away the attributes that `after` does not have.
 fn remove_attributes(path: &Path, before: Option<&Metadata>, after: &Metadata) -> Result<(), OsError> {
-    let names = before.into_iter().flat_map(|before| before.xattrs.keys());
-    names
-        .filter(|name| is_kept(name) && !after.xattrs.contains_key(*name))
-        .try_for_each(|name| remove_attribute(path, name))
+    let attributes = before.into_iter().flat_map(|before| &before.xattrs);
+    attributes
+        .filter(|(name, _)| is_kept(name) && after.xattrs.get(name).is_none())
+        .try_for_each(|(name, _)| remove_attribute(path, name))
 }
 
 /// Gives a file its owner, mode, attributes and time, in this order: each takes away what may be lost by the one
@@ -343,10 +343,7 @@ mod tests {
                 seconds,
                 nanoseconds: 0,
             },
-            xattrs: xattrs
-                .into_iter()
-                .map(|name| (name.into(), b"y".as_slice().into()))
-                .collect(),
+            xattrs: xattrs.into_iter().map(|name| (name, b"y".as_slice())).collect(),
         })
     }
 

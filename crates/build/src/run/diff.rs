@@ -221,10 +221,7 @@ fn is_change(change: &Change, base: &Tree<Content>, mount_points: &MountPoints) 
 }
 
 fn is_same(before: &Metadata, after: &Metadata, with_time: bool) -> bool {
-    let kept = |xattrs: &Xattrs| -> Xattrs {
-        let kept = xattrs.iter().filter(|(name, _)| is_kept(name));
-        kept.map(|(name, value)| (name.clone(), value.clone())).collect()
-    };
+    let kept = |xattrs: &Xattrs| -> Xattrs { xattrs.iter().filter(|(name, _)| is_kept(name)).collect() };
     (before.mode, before.uid, before.gid) == (after.mode, after.uid, after.gid)
         && (!with_time || before.mtime == after.mtime)
         && kept(&before.xattrs) == after.xattrs

@@ -56,10 +56,9 @@ pub enum BootError {
 /// * SELinux labels are those of the policy of the image; without a policy there are none. `object` reads an object:
 ///   the files of the policy are among them.
 pub fn bootable(
-    tree: &Tree<Content>,
+    mut tree: Tree<Content>,
     object: &mut dyn FnMut(&Digest) -> std::io::Result<Vec<u8>>,
 ) -> Result<Tree<Content>, BootError> {
-    let mut tree = tree.map(Clone::clone);
     let usr = directory(&tree, "usr")?;
     let metadata = tree.inode(usr).metadata.clone();
     let mtime = metadata.mtime;
@@ -73,11 +72,11 @@ pub fn bootable(
         let nanoseconds = tree.inode(id).metadata.mtime.nanoseconds;
         empty(tree.inode_mut(id), Timestamp { nanoseconds, ..mtime });
     }
-    let mut tree = tree.map(Clone::clone);
+    let mut tree = tree.into_map(|content| content);
     require_one_name(&tree)?;
     for (_, id) in tree.walk() {
         let metadata = &mut tree.inode_mut(id).metadata;
-        metadata.xattrs.retain(|name, _| **name == *CAPABILITY);
+        metadata.xattrs.retain(|name, _| name == CAPABILITY);
     }
     selinux::label(&mut tree, object)?;
     Ok(tree)

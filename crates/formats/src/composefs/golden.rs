@@ -109,9 +109,7 @@ fn object(size_bytes: u64) -> Node<Content> {
 
 fn xattrs(pairs: &[(&str, &[u8])]) -> Xattrs {
     let pairs = pairs.iter();
-    pairs
-        .map(|(name, value)| (name.as_bytes().into(), (*value).into()))
-        .collect()
+    pairs.map(|(name, value)| (name.as_bytes(), *value)).collect()
 }
 
 fn kinds() -> Tree<Content> {

@@ -1,9 +1,10 @@
 //! The inodes of a composefs image, breadth first, with the attributes that overlayfs reads.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Error, Reason};
-use crate::erofs::{Attribute, Attributes, Entry, FileType, Listing};
+use crate::erofs::{Attribute, Attributes, Entry, FileType, Listing, Value};
 use crate::tree::{Content, Device, INLINE_MAX_BYTES, InodeId, Metadata, Node, Tree};
 use crate::verity::Digest;
 
@@ -32,7 +33,7 @@ static OBJECT_DIRECTORIES: [[u8; 2]; 256] = object_directories();
 /// An inode of the image.
 pub(super) struct Inode<'a> {
     pub(super) metadata: &'a Metadata,
-    pub(super) attributes: Attributes,
+    pub(super) attributes: Attributes<'a>,
     pub(super) links: u32,
     pub(super) body: Body<'a>,
 }
@@ -106,9 +107,15 @@ impl<'a> Collected<'a> {
         self.inodes.len() - 1
     }
 
-    fn add_attribute(&mut self, position: usize, name: &[u8], value: &[u8]) -> Result<(), Error> {
-        let Some(attribute) = Attribute::new(name, value) else {
-            let name = String::from_utf8_lossy(name).into_owned();
+    fn add_attribute(
+        &mut self,
+        position: usize,
+        name: impl Into<Cow<'a, [u8]>>,
+        value: Value<'a>,
+    ) -> Result<(), Error> {
+        let name = name.into();
+        let Some(attribute) = Attribute::new(name.clone(), value) else {
+            let name = String::from_utf8_lossy(&name).into_owned();
             return Err(self.refuse(position, Reason::AttributeLength(name)));
         };
         self.inodes[position].attributes.add(attribute);
@@ -117,9 +124,11 @@ impl<'a> Collected<'a> {
 
     /// Adds the attributes of the tree, out of overlayfs's way.
     fn add_own_attributes(&mut self, position: usize) -> Result<(), Error> {
-        for (name, value) in &self.inodes[position].metadata.xattrs {
+        let metadata = self.inodes[position].metadata;
+        for (name, value) in &metadata.xattrs {
+            let value = Value::Bytes(value);
             match name.strip_prefix(OVERLAY) {
-                Some(rest) => self.add_attribute(position, &[ESCAPED_OVERLAY, rest].concat(), value)?,
+                Some(rest) => self.add_attribute(position, [ESCAPED_OVERLAY, rest].concat(), value)?,
                 None => self.add_attribute(position, name, value)?,
             }
         }
@@ -194,7 +203,7 @@ impl<'a> Walk<'a> {
             self.collected.inodes[position].body = Body::Directory(listing);
         }
         self.collected
-            .add_attribute(root, b"trusted.overlay.opaque", b"y")
+            .add_attribute(root, &b"trusted.overlay.opaque"[..], Value::Bytes(b"y"))
     }
 
     /// Numbers what a directory names, in the order of the names.
@@ -229,7 +238,8 @@ impl<'a> Walk<'a> {
         }
         if has_whiteout {
             for (name, value) in WHITEOUTS {
-                self.collected.add_attribute(position, name, value)?;
+                self.collected
+                    .add_attribute(position, name, Value::Bytes(value))?;
             }
         }
         Ok(names)
@@ -252,7 +262,7 @@ impl<'a> Walk<'a> {
         if self.is_escaped(position, name, child) {
             self.collected.inodes[added].body = Body::Inline(b"");
             for (name, value) in WHITEOUT {
-                self.collected.add_attribute(added, name, value)?;
+                self.collected.add_attribute(added, name, Value::Bytes(value))?;
             }
         }
         Ok(Target::Position(added))
@@ -282,13 +292,12 @@ impl<'a> Walk<'a> {
         Ok(position)
     }
 
-    fn add_object(&mut self, position: usize, digest: &Digest) -> Result<(), Error> {
+    fn add_object(&mut self, position: usize, digest: &'a Digest) -> Result<(), Error> {
         // struct ovl_metacopy: version, length of all, flags, algorithm 2 (SHA-512), digest.
-        let metacopy = [&[0, 68, 0, 2], &digest.as_bytes()[..]].concat();
-        self.collected.add_attribute(position, METACOPY, &metacopy)?;
-        let redirect = format!("/{}", digest.object_path());
-        self.collected
-            .add_attribute(position, REDIRECT, redirect.as_bytes())
+        let metacopy = Value::Digest([0, 68, 0, 2], digest);
+        self.collected.add_attribute(position, METACOPY, metacopy)?;
+        let redirect = Value::ObjectPath(digest);
+        self.collected.add_attribute(position, REDIRECT, redirect)
     }
 
     /// Whether an inode is a whiteout of the tree, not one of the 256 in the root that the image has anyway.

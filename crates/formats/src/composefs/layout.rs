@@ -18,7 +18,7 @@ const HOLE: [u8; 4] = [0xff; 4];
 /// An image whose inodes are numbered.
 pub(super) struct Image<'a> {
     pub(super) collected: &'a Collected<'a>,
-    pub(super) shared: &'a [Attribute],
+    pub(super) shared: &'a [Attribute<'a>],
     pub(super) build_time: Timestamp,
     pub(super) has_acl: bool,
 }

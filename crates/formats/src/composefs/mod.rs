@@ -92,7 +92,8 @@ pub fn image(tree: &Tree<Content>) -> Result<Vec<u8>, Error> {
         .iter()
         .flat_map(|inode| inode.attributes.own())
         .any(erofs::Attribute::is_acl);
-    let shared = erofs::share(collected.inodes.iter_mut().map(|inode| &mut inode.attributes));
+    let attributes = collected.inodes.iter_mut().map(|inode| &mut inode.attributes);
+    let shared = erofs::share(&mut attributes.collect::<Vec<_>>());
     let times = collected.inodes.iter().map(|inode| inode.metadata.mtime);
     // Negative seconds sort as very large ones, as the field is unsigned on disk.
     let build_time = times.min_by_key(|time| (time.seconds as u64, time.nanoseconds));
@@ -107,16 +108,14 @@ pub fn image(tree: &Tree<Content>) -> Result<Vec<u8>, Error> {
 
 /// The metadata of the 256 character devices in the root.
 fn whiteout_metadata(root: &Metadata) -> Metadata {
-    let label = root.xattrs.get_key_value(&b"security.selinux"[..]);
+    const LABEL: &[u8] = b"security.selinux";
+    let label = root.xattrs.get(LABEL);
     Metadata {
         mode: 0o644,
         uid: root.uid,
         gid: root.gid,
         mtime: root.mtime,
-        xattrs: label
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .into_iter()
-            .collect(),
+        xattrs: label.map(|value| (LABEL, value)).into_iter().collect(),
     }
 }
 

@@ -20,7 +20,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
 use super::BootError;
-use crate::tree::{Content, InodeId, Node, Tree};
+use crate::tree::{Content, InodeId, Node, Tree, XattrSets};
 use crate::verity::Digest;
 
 const LABEL: &[u8] = b"security.selinux";
@@ -36,7 +36,8 @@ pub(super) fn label(
     object: &mut dyn FnMut(&Digest) -> io::Result<Vec<u8>>,
 ) -> Result<(), BootError> {
     let mut policy = Policy::load(tree, object)?;
-    let mut labelled: HashMap<InodeId, Option<String>> = HashMap::new();
+    let mut labelled: HashMap<InodeId, Option<u32>> = HashMap::new();
+    let mut sets = XattrSets::default();
     let mut pending = vec![(tree.root(), Vec::from(b""), tree.root(), Vec::from(b"/"))];
     while let Some((directory, name, id, path)) = pending.pop() {
         let label = match &mut policy {
@@ -52,10 +53,15 @@ pub(super) fn label(
             _ => id,
         };
         let xattrs = &mut tree.inode_mut(id).metadata.xattrs;
-        match &label {
-            Some(label) => xattrs.insert(LABEL.into(), label.as_bytes().into()),
-            None => xattrs.remove(LABEL),
-        };
+        xattrs.retain(|name, _| name != LABEL);
+        if let Some(text) = policy
+            .as_ref()
+            .zip(label)
+            .map(|(policy, label)| policy.text(label))
+        {
+            xattrs.insert(LABEL.into(), text.into());
+            *xattrs = std::mem::take(xattrs).shared(&mut sets);
+        }
         labelled.insert(id, label);
         for (name, child) in tree.inode(id).entries().into_iter().flatten().rev() {
             let path = below(&path, name);
@@ -98,8 +104,10 @@ struct Policy {
     /// Of all patterns, the last line first: the automaton prefers the first.
     automaton: DFA,
     cache: Cache,
-    /// The label of each pattern.
+    /// The label of each pattern; the number of a label is that of the first pattern with it.
     labels: Vec<String>,
+    /// The number of each pattern's label; `None` stands for no label.
+    numbers: Vec<Option<u32>>,
 }
 
 impl Policy {
@@ -136,7 +144,13 @@ impl Policy {
         specifications.reverse();
         let (patterns, labels): (Vec<String>, Vec<String>) = specifications.into_iter().unzip();
         let automaton = automaton(&name, &patterns)?;
+        let mut first = HashMap::new();
+        let numbers = labels.iter().zip(0..).map(|(label, pattern)| {
+            let number = *first.entry(label).or_insert(pattern);
+            (label != NO_LABEL).then_some(number)
+        });
         Ok(Some(Policy {
+            numbers: numbers.collect(),
             name,
             aliases,
             cache: automaton.create_cache(),
@@ -145,13 +159,21 @@ impl Policy {
         }))
     }
 
-    fn lookup(&mut self, path: &[u8], kind: u8) -> Result<Option<String>, BootError> {
+    /// The label of that number.
+    fn text(&self, number: u32) -> &[u8] {
+        self.labels
+            .get(number as usize)
+            .map_or(&[], |label| label.as_bytes())
+    }
+
+    /// The number of a label, which is the same for the same label.
+    fn lookup(&mut self, path: &[u8], kind: u8) -> Result<Option<u32>, BootError> {
         let subject = [path, &[kind]].concat();
         let input = Input::new(&subject).anchored(Anchored::Yes);
         let found = self.automaton.try_search_fwd(&mut self.cache, &input);
         let found = found.map_err(|error| unusable(&self.name, &error))?;
-        let label = found.and_then(|found| self.labels.get(found.pattern().as_usize()));
-        Ok(label.filter(|label| *label != NO_LABEL).cloned())
+        let number = found.and_then(|found| self.numbers.get(found.pattern().as_usize()));
+        Ok(number.copied().flatten())
     }
 }
 

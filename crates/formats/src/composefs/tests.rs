@@ -136,7 +136,7 @@ fn labelled_tree(contexts: &str, more: &[(&str, &str)]) -> Tree<Content> {
 }
 
 fn boot(tree: &Tree<Content>, policy: &[&str]) -> Result<Tree<Content>, BootError> {
-    bootable(tree, &mut |digest| {
+    bootable(tree.map(Clone::clone), &mut |digest| {
         let found = policy.iter().find(|text| Digest::of(text.as_bytes()) == *digest);
         found
             .map(|text| text.as_bytes().to_vec())
@@ -247,8 +247,8 @@ fn a_boot_tree_has_nothing_of_its_builder() {
             .inode(id)
             .metadata
             .xattrs
-            .keys()
-            .map(|name| &**name)
+            .iter()
+            .map(|(name, _)| name)
             .collect();
         assert_eq!(names, [b"security.capability"]);
     }

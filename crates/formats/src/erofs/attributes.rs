@@ -8,10 +8,12 @@
 //!
 //! The filter has a bit for every name that is there (an XXH32 hash), so that most misses read nothing.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
 use xxhash_rust::xxh32::xxh32;
+
+use crate::verity::{Digest, HASH_BYTES};
 
 const HEADER_BYTES: usize = 12;
 const ENTRY_BYTES: usize = 4;
@@ -29,26 +31,66 @@ const PREFIXES: [(u8, &[u8]); 5] = [
 const ACL_ACCESS: u8 = 2;
 const ACL_DEFAULT: u8 = 3;
 
-/// A name and its value.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Attribute {
-    prefix: u8,
-    suffix: Box<[u8]>,
-    value: Box<[u8]>,
+/// A value: bytes, or what is made of a digest when it is written, as an image has two of these for every file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Value<'a> {
+    /// The bytes.
+    Bytes(&'a [u8]),
+    /// Four bytes, then those of the digest.
+    Digest([u8; 4], &'a Digest),
+    /// `/`, then the path of the object.
+    ObjectPath(&'a Digest),
 }
 
-impl Attribute {
+impl Value<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Value::Bytes(bytes) => bytes.len(),
+            Value::Digest(head, _) => head.len() + HASH_BYTES,
+            Value::ObjectPath(_) => "/xx/".len() + 2 * (HASH_BYTES - 1),
+        }
+    }
+
+    fn append_to(&self, out: &mut Vec<u8>) {
+        match self {
+            Value::Bytes(bytes) => out.extend_from_slice(bytes),
+            Value::Digest(head, digest) => {
+                out.extend_from_slice(head);
+                out.extend_from_slice(digest.as_bytes());
+            }
+            Value::ObjectPath(digest) => {
+                out.push(b'/');
+                out.extend_from_slice(digest.object_path().as_bytes());
+            }
+        }
+    }
+}
+
+/// A name and its value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Attribute<'a> {
+    prefix: u8,
+    suffix: Cow<'a, [u8]>,
+    value: Value<'a>,
+}
+
+impl<'a> Attribute<'a> {
     /// `None` if the name or the value is longer than the format allows: 255 bytes behind the prefix, 65,535 bytes.
-    pub(crate) fn new(name: &[u8], value: &[u8]) -> Option<Self> {
-        let (prefix, suffix) = PREFIXES
+    pub(crate) fn new(name: impl Into<Cow<'a, [u8]>>, value: Value<'a>) -> Option<Self> {
+        let name = name.into();
+        let (prefix, skipped) = PREFIXES
             .iter()
-            .find_map(|(number, prefix)| Some((*number, name.strip_prefix(*prefix)?)))
-            .unwrap_or((0, name));
+            .find(|(_, prefix)| name.starts_with(prefix))
+            .map_or((0, 0), |(number, prefix)| (*number, prefix.len()));
+        let suffix = match name {
+            Cow::Borrowed(name) => Cow::Borrowed(&name[skipped..]),
+            Cow::Owned(name) => Cow::Owned(name[skipped..].to_vec()),
+        };
         let fits = u8::try_from(suffix.len()).is_ok() && u16::try_from(value.len()).is_ok();
-        fits.then(|| Attribute {
+        fits.then_some(Attribute {
             prefix,
-            suffix: suffix.into(),
-            value: value.into(),
+            suffix,
+            value,
         })
     }
 
@@ -68,7 +110,7 @@ impl Attribute {
         out.extend_from_slice(&[self.suffix.len() as u8, self.prefix]);
         out.extend_from_slice(&(self.value.len() as u16).to_le_bytes());
         out.extend_from_slice(&self.suffix);
-        out.extend_from_slice(&self.value);
+        self.value.append_to(out);
         out.resize(end, 0);
     }
 
@@ -76,7 +118,7 @@ impl Attribute {
         1 << (xxh32(&self.suffix, FILTER_SEED + u32::from(self.prefix)) % 32)
     }
 
-    /// By full name, then by length of the value, then by value.
+    /// By full name, then by length of the value, then by value. Attributes of one name have values of one kind.
     fn compare(&self, other: &Self) -> Ordering {
         self.full_name()
             .cmp(other.full_name())
@@ -87,28 +129,30 @@ impl Attribute {
     fn full_name(&self) -> impl Iterator<Item = u8> {
         let prefix = PREFIXES.iter().find(|(number, _)| *number == self.prefix);
         let prefix = prefix.map_or(&[][..], |(_, text)| *text);
-        prefix.iter().chain(&self.suffix).copied()
+        prefix.iter().chain(&*self.suffix).copied()
     }
 }
 
 /// The attributes of one inode.
 #[derive(Debug, Default)]
-pub(crate) struct Attributes {
-    own: Vec<Attribute>,
+pub(crate) struct Attributes<'a> {
+    own: Vec<Attribute<'a>>,
     /// Positions in the shared table.
-    shared: Vec<usize>,
+    shared: Vec<u32>,
     filter: u32,
 }
 
-impl Attributes {
+impl<'a> Attributes<'a> {
     /// Adds an attribute.
-    pub(crate) fn add(&mut self, attribute: Attribute) {
+    pub(crate) fn add(&mut self, attribute: Attribute<'a>) {
         self.filter |= attribute.filter_bit();
+        // Few inodes have more than three.
+        self.own.reserve_exact(1);
         self.own.push(attribute);
     }
 
     /// The attributes that are not in the shared table.
-    pub(crate) fn own(&self) -> &[Attribute] {
+    pub(crate) fn own(&self) -> &[Attribute<'a>] {
         &self.own
     }
 
@@ -139,7 +183,7 @@ impl Attributes {
         out.extend_from_slice(&(!self.filter).to_le_bytes());
         out.extend_from_slice(&[self.shared.len() as u8, 0, 0, 0, 0, 0, 0, 0]);
         for position in &self.shared {
-            out.extend_from_slice(&references[*position].to_le_bytes());
+            out.extend_from_slice(&references[*position as usize].to_le_bytes());
         }
         for attribute in &self.own {
             attribute.append_to(out);
@@ -149,27 +193,29 @@ impl Attributes {
 
 /// Sorts the attributes of every inode and moves those that occur more than once into the shared table, which is
 /// returned: in descending order, as `mkcomposefs` writes it.
-pub(crate) fn share<'a>(inodes: impl IntoIterator<Item = &'a mut Attributes>) -> Vec<Attribute> {
-    let mut inodes: Vec<_> = inodes.into_iter().collect();
-    let mut uses: HashMap<&Attribute, u32> = HashMap::new();
-    for inode in &mut inodes {
+pub(crate) fn share<'a>(inodes: &mut [&mut Attributes<'a>]) -> Vec<Attribute<'a>> {
+    for inode in inodes.iter_mut() {
         inode.own.sort_by(Attribute::compare);
     }
-    for attribute in inodes.iter().flat_map(|inode| &inode.own) {
-        *uses.entry(attribute).or_default() += 1;
+    let mut all: Vec<&Attribute<'a>> = inodes.iter().flat_map(|inode| &inode.own).collect();
+    all.sort_unstable();
+    let repeated = all.chunk_by(|a, b| a == b).filter(|equal| equal.len() > 1);
+    let mut table: Vec<Attribute<'a>> = repeated.map(|equal| equal[0].clone()).collect();
+    let mut order: Vec<u32> = (0..table.len() as u32).collect();
+    order.sort_by(|a, b| table[*b as usize].compare(&table[*a as usize]));
+    let mut positions = vec![0; table.len()];
+    for (position, found) in order.iter().zip(0..) {
+        positions[*position as usize] = found;
     }
-    let repeated = uses.into_iter().filter(|(_, count)| *count > 1);
-    let mut table: Vec<Attribute> = repeated.map(|(attribute, _)| attribute.clone()).collect();
-    table.sort_by(|a, b| b.compare(a));
-    let positions: HashMap<&Attribute, usize> = table.iter().zip(0..).collect();
     for Attributes { own, shared, .. } in inodes {
-        own.retain(|attribute| match positions.get(attribute) {
-            Some(position) => {
-                shared.push(*position);
+        own.retain(|attribute| match table.binary_search(attribute) {
+            Ok(found) => {
+                shared.push(positions[found]);
                 false
             }
-            None => true,
+            Err(_) => true,
         });
     }
+    table.sort_by(|a, b| b.compare(a));
     table
 }

@@ -43,7 +43,7 @@ use crate::verity::{DESCRIPTOR_BYTES, Measured, tree_bytes};
 
 pub use error::{Error, NodeReason};
 pub use layout::{Layout, plan};
-pub use size::minimum_size_bytes;
+pub use size::{minimum_size_bytes, roomy_size_bytes};
 
 /// The size of a block.
 pub const BLOCK_BYTES: u64 = 4096;

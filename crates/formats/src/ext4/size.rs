@@ -18,7 +18,19 @@ pub fn minimum_size_bytes(tree: &Tree<File>, options: &Options, free_bytes: u64)
     needed_bytes(&inventory, options, free_bytes)
 }
 
-/// The same, for a tree with numbers.
+/// The smallest [`Options::size_bytes`] that leaves as many bytes as `free_bytes` says, which is told what the smallest
+/// of all is.
+pub fn roomy_size_bytes(
+    tree: &Tree<File>,
+    options: &Options,
+    free_bytes: impl FnOnce(u64) -> u64,
+) -> Result<u64, Error> {
+    let inventory = Inventory::of(tree, options)?;
+    let full = needed_bytes(&inventory, options, 0)?;
+    needed_bytes(&inventory, options, free_bytes(full))
+}
+
+/// The same as [`minimum_size_bytes`], for a tree with numbers.
 pub(super) fn needed_bytes(
     inventory: &Inventory<'_>,
     options: &Options,

@@ -170,7 +170,7 @@ fn compare_node(at: &Path, inode: &Inode<File>, found: &fs::Metadata) {
 
 /// How many blocks attributes count for if each has an inode of its own, and one block holds their names.
 fn most_xattr_blocks(xattrs: &Xattrs) -> u64 {
-    let values = xattrs.values().map(|value| value.len() as u64);
+    let values = xattrs.iter().map(|(_, value)| value.len() as u64);
     1 + values.map(|length| length.div_ceil(BLOCK_BYTES)).sum::<u64>()
 }
 
@@ -244,7 +244,8 @@ fn xattrs(at: &Path) -> Xattrs {
         .map(|name| {
             let mut value = vec![0; 65536];
             let length = lgetxattr(at, name, &mut value).unwrap_or_else(|error| panic!("{at:?}: {error}"));
-            (name.into(), value[..length].into())
+            value.truncate(length);
+            (name, value)
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use osmith_formats::ext4::File;
-use osmith_formats::tree::{Device, Inode, InodeId, Metadata, Node, Timestamp, Tree};
+use osmith_formats::tree::{Device, Inode, InodeId, Metadata, Node, Timestamp, Tree, Xattrs};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -127,7 +127,7 @@ fn metadata() -> impl Strategy<Value = Metadata> {
         })
 }
 
-fn xattrs() -> impl Strategy<Value = BTreeMap<Box<[u8]>, Box<[u8]>>> {
+fn xattrs() -> impl Strategy<Value = Xattrs> {
     let namespace = prop_oneof![Just("user."), Just("trusted."), Just("security.")];
     let name =
         (namespace, "[a-z\u{e9}]{1,40}").prop_map(|(space, name)| format!("{space}{name}").into_bytes());
@@ -138,11 +138,11 @@ fn xattrs() -> impl Strategy<Value = BTreeMap<Box<[u8]>, Box<[u8]>>> {
         2 => repeated(1000..=65_536usize),
         1 => repeated(65_530..=65_536usize),
     ];
-    let pair = (name, value).prop_map(|(name, value)| (Box::from(name), Box::from(value)));
+    let pair = (name, value);
     // The entries of 40 attributes fit a block, if hardly anything else does.
     let count = prop_oneof![8 => 0..4usize, 1 => 4..=40usize];
     let pairs = count.prop_flat_map(move |count| vec(pair.clone(), count));
-    prop_oneof![3 => Just(BTreeMap::new()), 2 => pairs.prop_map(BTreeMap::from_iter)]
+    prop_oneof![3 => Just(Xattrs::new()), 2 => pairs.prop_map(Xattrs::from_iter)]
 }
 
 fn repeat((pattern, length): (Vec<u8>, usize)) -> Vec<u8> {

@@ -7,10 +7,11 @@
 //! The [`LayerId`] is the SHA-256 of the version and the entries before compression, so that another release of the
 //! compressor does not rename layers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 
-use osmith_formats::tree::{Content, Device, Metadata, Timestamp};
+use osmith_formats::tree::{Content, Device, Metadata, Timestamp, XattrSets, Xattrs};
 use osmith_formats::verity::Digest;
 use osmith_report::{Class, Failure};
 use serde::de::{Deserializer, Visitor};
@@ -108,14 +109,8 @@ impl Layer {
         if found != id {
             return Err(RecordError::Id(found));
         }
-        let records: Vec<(Bytes, EntryRecord)> =
-            postcard::from_bytes(&entries).map_err(RecordError::Entries)?;
-        let entries = records.into_iter().map(|(path, record)| {
-            let entry = record.into_entry()?;
-            Ok((LayerPath::trusted(&path.0), entry))
-        });
         Ok(Layer {
-            entries: entries.collect::<Result<_, RecordError>>()?,
+            entries: parse_entries(&entries).map_err(RecordError::Entries)?,
         })
     }
 
@@ -127,6 +122,19 @@ impl Layer {
             .collect();
         postcard::to_stdvec(&records).map_err(RecordError::Entries)
     }
+}
+
+/// Reads entries one by one: all their records at once would take more memory than the entries.
+fn parse_entries(bytes: &[u8]) -> postcard::Result<BTreeMap<LayerPath, Entry>> {
+    let (count, mut rest) = postcard::take_from_bytes::<u64>(bytes)?;
+    let mut entries = Vec::new();
+    let mut sets = XattrSets::default();
+    for _ in 0..count {
+        let ((path, record), after) = postcard::take_from_bytes::<(Bytes, EntryRecord)>(rest)?;
+        entries.push((LayerPath::trusted(&path.0), record.into_entry(&mut sets)?));
+        rest = after;
+    }
+    Ok(entries.into_iter().collect())
 }
 
 fn id_of(entries: &[u8]) -> LayerId {
@@ -165,7 +173,7 @@ impl EntryRecord {
         }
     }
 
-    fn into_entry(self) -> Result<Entry, RecordError> {
+    fn into_entry(self, sets: &mut XattrSets) -> postcard::Result<Entry> {
         let (metadata, node) = match self {
             EntryRecord::Whiteout => return Ok(Entry::Whiteout),
             EntryRecord::Opaque => return Ok(Entry::Opaque),
@@ -174,8 +182,8 @@ impl EntryRecord {
             EntryRecord::Directory(metadata, opaque) => (metadata, LayerNode::Directory { opaque }),
             EntryRecord::Inline(metadata, bytes) => (metadata, LayerNode::Regular(Content::Inline(bytes.0))),
             EntryRecord::Object(metadata, digest, size_bytes) => {
-                let digest = <[u8; 64]>::try_from(&*digest.0)
-                    .map_err(|_| RecordError::Entries(postcard::Error::DeserializeBadEncoding))?;
+                let digest =
+                    <[u8; 64]>::try_from(&*digest.0).map_err(|_| postcard::Error::DeserializeBadEncoding)?;
                 let digest = Digest::new(digest);
                 (
                     metadata,
@@ -191,7 +199,7 @@ impl EntryRecord {
             }
             EntryRecord::Fifo(metadata) => (metadata, LayerNode::Fifo),
         };
-        let metadata = metadata.into_metadata();
+        let metadata = metadata.into_metadata(sets);
         Ok(Entry::Node { metadata, node })
     }
 }
@@ -206,12 +214,13 @@ impl MetadataRecord {
             seconds: metadata.mtime.seconds,
             nanoseconds: metadata.mtime.nanoseconds,
             xattrs: xattrs
-                .map(|(name, value)| (Bytes(name.clone()), Bytes(value.clone())))
+                .map(|(name, value)| (Bytes(name.into()), Bytes(value.into())))
                 .collect(),
         }
     }
 
-    fn into_metadata(self) -> Metadata {
+    fn into_metadata(self, sets: &mut XattrSets) -> Metadata {
+        let xattrs = self.xattrs.into_iter().map(|(name, value)| (name.0, value.0));
         Metadata {
             mode: self.mode,
             uid: self.uid,
@@ -220,11 +229,7 @@ impl MetadataRecord {
                 seconds: self.seconds,
                 nanoseconds: self.nanoseconds,
             },
-            xattrs: self
-                .xattrs
-                .into_iter()
-                .map(|(name, value)| (name.0, value.0))
-                .collect(),
+            xattrs: Xattrs::from_iter(xattrs).shared(sets),
         }
     }
 }

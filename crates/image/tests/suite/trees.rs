@@ -95,7 +95,7 @@ fn metadata() -> impl Strategy<Value = Metadata> {
             mtime: Timestamp { seconds, nanoseconds },
             xattrs: xattrs
                 .into_iter()
-                .map(|(name, value)| (name.into_bytes().into(), value.into()))
+                .map(|(name, value)| (name.into_bytes(), value))
                 .collect::<Xattrs>(),
         },
     )

@@ -19,7 +19,7 @@ const OS_RELEASE: &str = "usr/lib/os-release";
 const LOADER_CONF: &str = "timeout 2\n";
 
 /// The files of an image that start it.
-pub(super) struct BootFiles<'a> {
+pub(super) struct BootFiles {
     /// The version of the kernel.
     pub(super) version: String,
     /// What system it is.
@@ -28,18 +28,15 @@ pub(super) struct BootFiles<'a> {
     pub(super) digest: String,
     /// The kernel arguments of the image.
     pub(super) kernel_arguments: Vec<String>,
-    kernel: &'a Content,
-    initramfs: &'a Content,
-    boot_loader: &'a Content,
+    kernel: Content,
+    initramfs: Content,
+    boot_loader: Content,
     mtime: Timestamp,
 }
 
 /// Finds the files in the image.
-pub(super) fn find<'a>(
-    image: &InstallImage<'a>,
-    object: &mut ReadObject,
-) -> Result<BootFiles<'a>, InstallError> {
-    let tree = image.tree;
+pub(super) fn find(image: &InstallImage, object: &mut ReadObject) -> Result<BootFiles, InstallError> {
+    let tree = &image.tree;
     let version = kernel_version(tree)?;
     let kernel_path = format!("{MODULES}/{version}/vmlinuz");
     let initramfs_path = format!("{MODULES}/{version}/initramfs.img");
@@ -60,9 +57,9 @@ pub(super) fn find<'a>(
         os: OsRelease::parse(&os_release),
         digest: hex::encode(hasher.finalize()),
         kernel_arguments: kernel_arguments(image, object)?,
-        kernel,
-        initramfs,
-        boot_loader,
+        kernel: kernel.clone(),
+        initramfs: initramfs.clone(),
+        boot_loader: boot_loader.clone(),
         mtime: tree.inode(tree.root()).metadata.mtime,
     })
 }
@@ -86,7 +83,7 @@ fn kernel_version(tree: &Tree) -> Result<String, InstallError> {
 
 /// The arguments of all files of `kargs.d`, in the order of their names.
 fn kernel_arguments(image: &InstallImage, object: &mut ReadObject) -> Result<Vec<String>, InstallError> {
-    let tree = image.tree;
+    let tree = &image.tree;
     let folder = tree.lookup(KARGS_D.as_bytes());
     let mut arguments = Vec::new();
     for name in folder
@@ -137,13 +134,13 @@ pub(super) fn esp(
     let entry_name = entry::file_name(files.os.id(), &version, Priority::Primary);
     let mut esp = Folders::new(files.mtime);
     let fallback = format!("EFI/BOOT/BOOT{}.EFI", suffix.to_uppercase());
-    esp.file(&fallback, plain(files.boot_loader));
+    esp.file(&fallback, plain(&files.boot_loader));
     esp.file(
         &format!("EFI/systemd/systemd-boot{suffix}.efi"),
-        plain(files.boot_loader),
+        plain(&files.boot_loader),
     );
-    esp.file(&format!("{kernel_folder}/vmlinuz"), plain(files.kernel));
-    esp.file(&format!("{kernel_folder}/initrd"), plain(files.initramfs));
+    esp.file(&format!("{kernel_folder}/vmlinuz"), plain(&files.kernel));
+    esp.file(&format!("{kernel_folder}/initrd"), plain(&files.initramfs));
     esp.text("loader/loader.conf", LOADER_CONF);
     esp.text(&format!("loader/entries/{entry_name}"), &boot_entry.to_text());
     esp.finish()

@@ -71,10 +71,10 @@ impl FileData {
 }
 
 /// The image that is installed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct InstallImage<'a> {
     /// The tree of all layers in one.
-    pub tree: &'a Tree,
+    pub tree: Tree,
     /// The processor it is for.
     pub architecture: Architecture,
     /// Its manifest, as it was signed or hashed.
@@ -116,14 +116,14 @@ pub struct Deployment {
 /// The contents of a fresh disk on which the image is deployed. `object` reads the few objects that must be looked
 /// into: descriptions, the kernel and its initramfs.
 pub fn deployment(
-    image: &InstallImage,
+    mut image: InstallImage,
     options: &InstallOptions,
     object: &mut ReadObject,
 ) -> Result<Deployment, InstallError> {
     // First: an image without a kernel lacks other things too, but says most about itself by that.
-    let files = boot::find(image, object)?;
-    let bootable = composefs::bootable(image.tree, object)?;
-    let boot_image = composefs::image(&bootable)?;
+    let files = boot::find(&image, object)?;
+    image.tree = composefs::bootable(image.tree, object)?;
+    let boot_image = composefs::image(&image.tree)?;
     let argument = ComposefsArgument {
         digest: Digest::of(&boot_image),
         missing_verity_allowed: options.missing_verity_allowed,
@@ -137,7 +137,7 @@ pub fn deployment(
     };
     let esp = boot::esp(image.architecture, &files, argument.digest, &kernel_arguments);
     let root = root::tree(root::Parts {
-        bootable: &bootable,
+        bootable: &image.tree,
         boot_image,
         manifest: image.manifest,
         config: image.config,

@@ -99,7 +99,7 @@ impl Sample {
 
     fn deploy(&self) -> Result<Deployment, InstallError> {
         let image = InstallImage {
-            tree: &self.tree,
+            tree: self.tree.clone(),
             architecture: Architecture::X86_64,
             manifest: b"manifest",
             config: b"config",
@@ -110,7 +110,7 @@ impl Sample {
             source: ImageSource::registry("registry.example.org/os:1"),
             missing_verity_allowed: false,
         };
-        deployment(&image, &options, &mut |digest| {
+        deployment(image, &options, &mut |digest| {
             let object = self.objects.get(digest).cloned();
             object.ok_or_else(|| io::Error::other("no such object"))
         })
