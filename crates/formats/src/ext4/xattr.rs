@@ -228,7 +228,7 @@ fn move_apart<'t>(outside: &mut [Attribute<'t>], values: &mut Values<'t>, file_s
 
 fn too_large(xattrs: &Xattrs, limit: &'static str) -> NodeReason {
     let largest = xattrs.iter().max_by_key(|(_, value)| value.len());
-    let (name, value_bytes) = largest.map_or((&[][..], 0), |(name, value)| (&name[..], value.len()));
+    let (name, value_bytes) = largest.map_or((&[][..], 0), |(name, value)| (name, value.len()));
     NodeReason::XattrSize {
         name: String::from_utf8_lossy(name).into_owned(),
         value_bytes,
