@@ -287,10 +287,10 @@ fn an_image_that_cannot_boot_says_why() {
 }
 
 #[test]
-fn an_image_without_usr_is_no_bootable_image() {
+fn an_image_without_sysroot_is_no_bootable_image() {
     let mut sample = Sample::new();
     let root = sample.tree.root();
-    sample.tree.unlink(root, b"usr");
+    sample.tree.unlink(root, b"sysroot");
     let error = sample.deploy().unwrap_err();
     assert!(matches!(error, InstallError::Boot(_)), "{error}");
     let hints = osmith_report::Failure::hints(&error);
