@@ -8,7 +8,6 @@ use osmith_formats::{ext4, fat32, gpt, qcow2};
 use osmith_image::store::StoreError;
 use osmith_machine::install::InstallError;
 use osmith_report::{Class, Failure, Interrupted};
-use osmith_sys::OsError;
 
 use crate::bytes::Size;
 
@@ -155,11 +154,6 @@ impl WriteError {
             path: path.to_owned(),
             source,
         }
-    }
-
-    pub(crate) fn os(operation: &'static str, path: &Path, error: OsError) -> Self {
-        let source = io::Error::from_raw_os_error(error.errno().raw_os_error());
-        WriteError::output(operation, path, source)
     }
 }
 

@@ -10,7 +10,8 @@ use osmith_formats::tree::{Content, Node};
 use osmith_formats::verity::Digest;
 use osmith_image::store::Store;
 use osmith_report::{Event, Observer, Outcome, Progress, Step, StepId, Unit};
-use osmith_sys::file::{Durability, NewFile};
+use osmith_sys::file::NewFile;
+use rustix::fs::CWD;
 
 use crate::bytes::Size;
 use crate::chunk::Chunks;
@@ -214,9 +215,8 @@ impl NewFiles {
             let file = File::open(directory)
                 .map_err(|error| WriteError::output("open", directory, error))
                 .and_then(|handle| {
-                    // Synced apart, so that no output has its name before all are safe.
-                    let created = NewFile::create(&handle, 0o644, Durability::Deferred);
-                    created.map_err(|error| WriteError::os("create a file in", directory, error))
+                    let created = NewFile::create(handle, 0o644);
+                    created.map_err(|error| WriteError::output("create a file in", directory, error))
                 })?;
             files.files.push(NewOutput {
                 planned: planned.clone(),
@@ -369,18 +369,17 @@ impl Named {
 
 impl NewOutput {
     fn reveal(&mut self, overwrite: bool) -> Result<(), WriteError> {
-        let name = self.path.file_name().unwrap_or_default();
-        let Some(file) = self.file.take() else {
+        let Some(mut file) = self.file.take() else {
             return Ok(());
         };
         let revealed = if overwrite {
-            file.replace(name)
+            file.replace(CWD, &self.path)
         } else {
-            file.create_new(name)
+            file.create_new(CWD, &self.path)
         };
-        revealed.map_err(|error| match error.errno() {
-            rustix::io::Errno::EXIST => WriteError::Exists(self.path.clone()),
-            _ => WriteError::os("name", &self.path, error),
+        revealed.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => WriteError::Exists(self.path.clone()),
+            _ => WriteError::output("name", &self.path, error),
         })?;
         let directory = self.path.parent().unwrap_or(Path::new("."));
         File::open(directory)

@@ -338,7 +338,7 @@ impl LayerIntake<'_> {
                 .tar_stream(&id, self.observer)
                 .is_ok_and(|own| own.diff_id == *diff_id);
         if !is_own {
-            self.store.keep_blob(&copy, &descriptor.digest)?;
+            self.store.keep_blob(copy, &descriptor.digest)?;
         }
         Ok(self.store.put_diff(diff_id, &id)?)
     }

@@ -2,125 +2,43 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use osmith_sys::file::NewFile;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
+const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 
 /// Where unfinished files are, on the file system of everything else.
 pub(super) const TMP: &str = "tmp";
 
-/// A file that has no final name yet. Dropped, it vanishes.
-#[derive(Debug)]
-pub(super) struct Unnamed {
-    pub(super) file: File,
-    /// The name below [`TMP`], where the file system has no `O_TMPFILE`.
-    name: Option<(OwnedFd, String)>,
+/// A new file on the file system of `root`; see [`NewFile`].
+pub(super) fn create(root: BorrowedFd<'_>) -> io::Result<NewFile> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    NewFile::create(rustix::fs::openat(root, TMP, flags, Mode::empty())?, FILE_MODE)
 }
 
-impl Unnamed {
-    /// A new file on the file system of `root`.
-    pub(super) fn create(root: BorrowedFd<'_>) -> io::Result<Self> {
-        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::TMPFILE;
-        match rustix::fs::openat(root, TMP, flags, FILE_MODE) {
-            Ok(fd) => Ok(Unnamed {
-                file: fd.into(),
-                name: None,
-            }),
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Self::create_named(root),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// A new file for file systems without `O_TMPFILE`.
-    pub(super) fn create_named(root: BorrowedFd<'_>) -> io::Result<Self> {
-        loop {
-            let name = fresh_name();
-            let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::CREATE | OFlags::EXCL;
-            match rustix::fs::openat(root, format!("{TMP}/{name}"), flags, FILE_MODE) {
-                Ok(fd) => {
-                    let name = Some((root.try_clone_to_owned()?, format!("{TMP}/{name}")));
-                    return Ok(Unnamed {
-                        file: fd.into(),
-                        name,
-                    });
-                }
-                Err(Errno::EXIST) => continue,
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Names the file `path`, below `root`. Fails with `AlreadyExists` if there is one.
-    pub(super) fn link(&self, root: BorrowedFd<'_>, path: &str) -> io::Result<()> {
-        match &self.name {
-            Some((tmp_root, name)) => rustix::fs::linkat(tmp_root, name, root, path, AtFlags::empty())?,
-            None => link_descriptor(self.file.as_fd(), root, path)?,
-        }
-        Ok(())
-    }
-
-    /// Names the file `path`, below `root`, in the place of what had that name, in a directory that is made if it is
-    /// missing.
-    pub(super) fn replace(&self, root: BorrowedFd<'_>, path: &str) -> io::Result<()> {
-        loop {
-            let name = format!("{TMP}/{}", fresh_name());
-            match self.link(root, &name) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                other => other?,
-            }
-            let renamed = with_parent(root, path, || Ok(rustix::fs::renameat(root, &name, root, path)?));
-            if renamed.is_err() {
-                let _ = rustix::fs::unlinkat(root, &name, AtFlags::empty());
-            }
-            return renamed;
-        }
-    }
-}
-
-impl Drop for Unnamed {
-    fn drop(&mut self) {
-        if let Some((root, name)) = &self.name {
-            let _ = rustix::fs::unlinkat(root, name, AtFlags::empty());
-        }
-    }
-}
-
-/// Linking by descriptor needs a kernel of 6.10 or a capability; the name in procfs works everywhere else.
-fn link_descriptor(file: BorrowedFd<'_>, root: BorrowedFd<'_>, path: &str) -> rustix::io::Result<()> {
-    match rustix::fs::linkat(file, "", root, path, AtFlags::EMPTY_PATH) {
-        Err(Errno::NOENT | Errno::PERM | Errno::ACCESS) => {
-            let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-            rustix::fs::linkat(rustix::fs::CWD, link, root, path, AtFlags::SYMLINK_FOLLOW)
-        }
-        other => other,
-    }
-}
-
-fn fresh_name() -> String {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    format!("{}-{count}", std::process::id())
+/// Names a file `path`, below `root`, in the place of what had that name, in a directory that is made if it is missing.
+pub(super) fn replace(new: &mut NewFile, root: BorrowedFd<'_>, path: &str) -> io::Result<()> {
+    with_parent(root, path, || new.replace(root, path))
 }
 
 /// Writes a whole file and gives it its name at once, in the place of an older one.
 pub(super) fn write(root: BorrowedFd<'_>, path: &str, bytes: &[u8]) -> io::Result<()> {
-    let mut unnamed = Unnamed::create(root)?;
-    unnamed.file.write_all(bytes)?;
-    unnamed.replace(root, path)
+    let mut new = create(root)?;
+    new.file().write_all(bytes)?;
+    replace(&mut new, root, path)
 }
 
 /// [`write()`], and waits until the file and its name are on the disk.
 pub(super) fn write_durably(root: BorrowedFd<'_>, path: &str, bytes: &[u8]) -> io::Result<()> {
-    let mut unnamed = Unnamed::create(root)?;
-    unnamed.file.write_all(bytes)?;
-    unnamed.file.sync_all()?;
-    unnamed.replace(root, path)?;
+    let mut new = create(root)?;
+    new.file().write_all(bytes)?;
+    new.file().sync_all()?;
+    replace(&mut new, root, path)?;
     sync_parent(root, path)
 }
 
@@ -226,29 +144,13 @@ pub(super) fn list(store: &Path, path: &str) -> io::Result<Vec<(String, std::fs:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::{AsFd, OwnedFd};
 
     fn root() -> (tempfile::TempDir, OwnedFd) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join(TMP)).unwrap();
         let fd = File::open(directory.path()).unwrap().into();
         (directory, fd)
-    }
-
-    #[test]
-    fn both_kinds_of_unnamed_files_get_a_name_or_vanish() {
-        for create in [Unnamed::create, Unnamed::create_named] {
-            let (directory, root) = root();
-            let mut first = create(root.as_fd()).unwrap();
-            first.file.write_all(b"1").unwrap();
-            first.link(root.as_fd(), "name").unwrap();
-            let error = first.link(root.as_fd(), "name").unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-            let second = create(root.as_fd()).unwrap();
-            second.replace(root.as_fd(), "name").unwrap();
-            assert_eq!(read(root.as_fd(), "name").unwrap().unwrap(), b"");
-            drop((first, second, create(root.as_fd()).unwrap()));
-            assert_eq!(list(directory.path(), TMP).unwrap().len(), 0);
-        }
     }
 
     #[test]

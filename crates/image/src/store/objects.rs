@@ -7,11 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use osmith_formats::tree::{Content, INLINE_MAX_BYTES};
 use osmith_formats::verity::{Digest, Hasher};
-use osmith_sys::file::{PageBuffer, write_all_at};
+use osmith_sys::file::{NewFile, PageBuffer, write_all_at};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::files::{self, Unnamed};
+use super::files;
 use super::{Store, StoreError};
 
 const CHUNK_BYTES: usize = 256 << 10;
@@ -26,7 +26,7 @@ pub struct ObjectWriter<'a> {
     hasher: Hasher,
     /// What is not in the file yet.
     pending: Vec<u8>,
-    file: Option<Unnamed>,
+    file: Option<NewFile>,
     spilled_bytes: u64,
 }
 
@@ -54,10 +54,10 @@ impl Store {
             size_bytes: bytes.len() as u64,
         };
         if !self.contains_object(&content)? {
-            let unnamed = self.unnamed()?;
-            let written = write_all_at(&unnamed.file, bytes, 0);
+            let mut new = self.new_file()?;
+            let written = write_all_at(new.file(), bytes, 0);
             written.map_err(|error| self.io("write to", files::TMP, error))?;
-            self.name_object(&unnamed, &content)?;
+            self.name_object(&mut new, &content)?;
         }
         Ok(content)
     }
@@ -72,21 +72,21 @@ impl Store {
         if first < buffer.len() {
             return self.put_bytes(buffer.get(..first).unwrap_or_default());
         }
-        let unnamed = self.unnamed()?;
-        if rustix::fs::ioctl_ficlone(&unnamed.file, file).is_ok() {
-            return self.name_measured(unnamed);
+        let new = self.new_file()?;
+        if rustix::fs::ioctl_ficlone(new.file(), file).is_ok() {
+            return self.name_measured(new);
         }
         let mut hasher = Hasher::new();
         let (mut filled, mut size_bytes) = (first, 0);
         while filled > 0 {
             let piece = buffer.get(..filled).unwrap_or_default();
             hasher.update(piece);
-            let written = write_sparse_at(&unnamed.file, piece, size_bytes);
+            let written = write_sparse_at(new.file(), piece, size_bytes);
             written.map_err(|error| self.io("write to", files::TMP, error))?;
             size_bytes += filled as u64;
             filled = fill(&mut file, buffer).map_err(failed)?;
         }
-        self.name_hashed(&unnamed, hasher)
+        self.name_hashed(new, hasher)
     }
 
     /// A buffer for [`Store::put_file`].
@@ -143,45 +143,45 @@ impl Store {
         Ok(found == Some(*size_bytes))
     }
 
-    pub(super) fn unnamed(&self) -> Result<Unnamed, StoreError> {
-        Unnamed::create(self.root()).map_err(|error| self.io("create a file in", files::TMP, error))
+    pub(super) fn new_file(&self) -> Result<NewFile, StoreError> {
+        files::create(self.root()).map_err(|error| self.io("create a file in", files::TMP, error))
     }
 
-    /// Makes an unnamed file an object that is whole but for zeros at its end.
-    fn name_hashed(&self, unnamed: &Unnamed, hasher: Hasher) -> Result<Content, StoreError> {
+    /// Makes a new file an object that is whole but for zeros at its end.
+    fn name_hashed(&self, mut new: NewFile, hasher: Hasher) -> Result<Content, StoreError> {
         let measured = hasher.finish();
         let content = Content::Object {
             digest: measured.digest,
             size_bytes: measured.size_bytes,
         };
-        let ended = unnamed.file.set_len(measured.size_bytes);
+        let ended = new.file().set_len(measured.size_bytes);
         ended.map_err(|error| self.io("write to", files::TMP, error))?;
-        self.name_object(unnamed, &content)?;
+        self.name_object(&mut new, &content)?;
         Ok(content)
     }
 
-    /// Reads an unnamed file that is whole, and makes it an object.
-    fn name_measured(&self, unnamed: Unnamed) -> Result<Content, StoreError> {
-        let content = measure(&unnamed.file).map_err(|error| self.io("read", files::TMP, error))?;
+    /// Reads a new file that is whole, and makes it an object.
+    fn name_measured(&self, mut new: NewFile) -> Result<Content, StoreError> {
+        let content = measure(new.file()).map_err(|error| self.io("read", files::TMP, error))?;
         if !self.contains_object(&content)? {
-            self.name_object(&unnamed, &content)?;
+            self.name_object(&mut new, &content)?;
         }
         Ok(content)
     }
 
     /// Gives an object its name. One that is there already is kept, unless a crash cut it short.
-    fn name_object(&self, unnamed: &Unnamed, content: &Content) -> Result<(), StoreError> {
+    fn name_object(&self, new: &mut NewFile, content: &Content) -> Result<(), StoreError> {
         let Content::Object { digest, .. } = content else {
             return Ok(());
         };
         let path = object_path(digest);
-        let linked = files::with_parent(self.root(), &path, || unnamed.link(self.root(), &path));
+        let linked = files::with_parent(self.root(), &path, || new.create_new(self.root(), &path));
         match linked {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if self.contains_object(content)? {
                     return Ok(());
                 }
-                unnamed.replace(self.root(), &path)
+                new.replace(self.root(), &path)
             }
             other => other,
         }
@@ -233,23 +233,23 @@ impl Read for ContentReader<'_> {
 impl ObjectWriter<'_> {
     /// Names the object, or gives back a short content inline.
     pub fn finish(mut self) -> Result<Content, StoreError> {
-        let Some(unnamed) = &self.file else {
+        let Some(new) = self.file else {
             return self.store.put_bytes(&self.pending);
         };
         self.hasher.update(&self.pending);
-        write_sparse_at(&unnamed.file, &self.pending, self.spilled_bytes)
+        write_sparse_at(new.file(), &self.pending, self.spilled_bytes)
             .map_err(|error| self.store.io("write to", files::TMP, error))?;
-        self.store.name_hashed(unnamed, self.hasher)
+        self.store.name_hashed(new, self.hasher)
     }
 
     /// Hashes what is pending and moves it to the file.
     fn spill(&mut self) -> io::Result<()> {
         self.hasher.update(&self.pending);
-        let unnamed = match &mut self.file {
-            Some(unnamed) => unnamed,
-            None => self.file.insert(Unnamed::create(self.store.root())?),
+        let new = match &mut self.file {
+            Some(new) => new,
+            None => self.file.insert(files::create(self.store.root())?),
         };
-        write_sparse_at(&unnamed.file, &self.pending, self.spilled_bytes)?;
+        write_sparse_at(new.file(), &self.pending, self.spilled_bytes)?;
         self.spilled_bytes += self.pending.len() as u64;
         self.pending.clear();
         Ok(())

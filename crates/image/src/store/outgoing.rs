@@ -8,8 +8,9 @@ use std::io::{self, Seek, Write};
 use std::path::Path;
 
 use osmith_report::Observer;
+use osmith_sys::file::NewFile;
 
-use super::files::{self, Unnamed};
+use super::files;
 use super::images::blob_path;
 use super::{Access, Store, StoreError};
 use crate::compression::{Codec, compress};
@@ -62,12 +63,12 @@ pub(crate) enum OutgoingBytes {
 
 /// A blob without a name; dropped, it vanishes.
 #[derive(Debug)]
-pub(crate) struct IncomingBlob(Unnamed);
+pub(crate) struct IncomingBlob(NewFile);
 
 impl IncomingBlob {
     /// The file, to write to.
     pub(crate) fn file(&self) -> &File {
-        &self.0.file
+        self.0.file()
     }
 }
 
@@ -157,13 +158,13 @@ impl Store {
         meter: &Meter,
     ) -> Result<(Descriptor, File), StoreError> {
         let writable = self.access() == Access::ReadWrite;
-        let unnamed = match writable {
-            true => Some(self.unnamed()?),
+        let new = match writable {
+            true => Some(self.new_file()?),
             false => None,
         };
         let failed = |error| StoreError::io("write a compressed layer in", scratch, error);
-        let mut file = match &unnamed {
-            Some(unnamed) => unnamed.file.try_clone().map_err(failed)?,
+        let mut file = match &new {
+            Some(new) => new.file().try_clone().map_err(failed)?,
             None => tempfile::tempfile_in(scratch).map_err(failed)?,
         };
         let descriptor = self
@@ -172,8 +173,8 @@ impl Store {
                 CompressError::Store(error) => error,
                 CompressError::Io(error) => failed(error),
             })?;
-        if let Some(unnamed) = unnamed {
-            self.keep_compressed(&unnamed, &plain.digest, encoding, &descriptor)?;
+        if let Some(new) = new {
+            self.keep_compressed(new, &plain.digest, encoding, &descriptor)?;
         }
         file.rewind().map_err(failed)?;
         Ok((descriptor, file))
@@ -210,32 +211,30 @@ impl Store {
 
     fn keep_compressed(
         &self,
-        unnamed: &Unnamed,
+        new: NewFile,
         diff_id: &Sha256Digest,
         encoding: Encoding,
         descriptor: &Descriptor,
     ) -> Result<(), StoreError> {
-        self.name_blob(unnamed, &descriptor.digest)?;
+        self.name_blob(new, &descriptor.digest)?;
         self.write(&compressed_path(diff_id, encoding), &to_json(descriptor))
     }
 
     /// A blob that comes in; see [`Store::keep_blob`].
     pub(crate) fn unnamed_blob(&self) -> Result<IncomingBlob, StoreError> {
         self.require_writable()?;
-        self.unnamed().map(IncomingBlob)
+        self.new_file().map(IncomingBlob)
     }
 
     /// Keeps a blob that came in, whose digest was checked.
-    pub(crate) fn keep_blob(&self, blob: &IncomingBlob, digest: &Sha256Digest) -> Result<(), StoreError> {
-        self.name_blob(&blob.0, digest)
+    pub(crate) fn keep_blob(&self, blob: IncomingBlob, digest: &Sha256Digest) -> Result<(), StoreError> {
+        self.name_blob(blob.0, digest)
     }
 
     /// Gives a blob its name.
-    fn name_blob(&self, unnamed: &Unnamed, digest: &Sha256Digest) -> Result<(), StoreError> {
+    fn name_blob(&self, mut new: NewFile, digest: &Sha256Digest) -> Result<(), StoreError> {
         let path = blob_path(digest);
-        unnamed
-            .replace(self.root(), &path)
-            .map_err(|error| self.io("write", &path, error))
+        files::replace(&mut new, self.root(), &path).map_err(|error| self.io("write", &path, error))
     }
 
     /// The blobs that were made of what is needed.
