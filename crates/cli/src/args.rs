@@ -70,6 +70,7 @@ pub(crate) enum Command {
     Tag(TagArgs),
     Rmi(RmiArgs),
     Prune(PruneArgs),
+    Fsck(FsckArgs),
     Save(SaveArgs),
     Load(LoadArgs),
     Disk(DiskArgs),
@@ -209,6 +210,16 @@ pub(crate) struct PruneArgs {
     #[arg(long)]
     pub(crate) cache: bool,
 }
+
+/// Read all that images need and compare it with its digests
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints what is damaged or missing, a line each. The exit status is 0 if nothing is.
+
+Examples:
+  osmith fsck
+  osmith --store /srv/images fsck")]
+pub(crate) struct FsckArgs {}
 
 /// Write an image to an OCI directory or archive
 #[derive(Debug, Args)]

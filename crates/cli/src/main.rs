@@ -68,6 +68,7 @@ fn run(cli: &Cli, console: &Console) -> CommandResult {
         Command::Tag(args) => images::tag(args, &store(Access::ReadWrite)?),
         Command::Rmi(args) => images::rmi(args, &store(Access::ReadWrite)?, console),
         Command::Prune(args) => images::prune(args, &store(Access::ReadWrite)?, console),
+        Command::Fsck(_) => images::fsck(&store(Access::ReadOnly)?, console),
         Command::Save(args) => layout::save(args, &store(Access::ReadWrite)?, console),
         Command::Load(args) => layout::load(args, &store(Access::ReadWrite)?, console),
         Command::Disk(args) => disk::disk(args, &store(Access::ReadOnly)?, console),

@@ -1,4 +1,4 @@
-//! Commands about the images of the store: list, inspect, tag, remove, prune.
+//! Commands about the images of the store: list, inspect, tag, remove, prune, check.
 
 use std::io::Write as _;
 
@@ -7,6 +7,7 @@ use osmith_image::{Reference, ReferenceError};
 use osmith_report::{Class, Failure, Observer};
 use serde_json::{Value, json};
 
+use super::single_step;
 use crate::args::{ImagesArgs, InspectArgs, ListFormat, PruneArgs, RmiArgs, TagArgs};
 use crate::failure::{CommandFailure, CommandResult};
 use crate::size;
@@ -108,6 +109,26 @@ pub(crate) fn prune(args: &PruneArgs, store: &Store, observer: &dyn Observer) ->
         counts.join(", "),
         size::render(removed.size_bytes)
     ))
+}
+
+pub(crate) fn fsck(store: &Store, observer: &dyn Observer) -> CommandResult {
+    let title = format!("check {}", store.path().display());
+    let damages = single_step(observer, title, |step| Ok(store.verify(observer, step)?))?;
+    if damages.is_empty() {
+        return print("Nothing is damaged\n");
+    }
+    let lines: String = damages.iter().map(|damage| format!("{damage}\n")).collect();
+    print(&lines)?;
+    let what = match damages.len() {
+        1 => "one thing is".to_owned(),
+        count => format!("{count} things are"),
+    };
+    Err(CommandFailure::new(
+        Class::Corrupt,
+        format!("{what} damaged in the store '{}'", store.path().display()),
+    )
+    .hint("remove the images that need it with 'osmith rmi', run 'osmith prune --cache', and make them again")
+    .into())
 }
 
 pub(crate) fn parse_name(text: &str) -> Result<Reference, ReferenceError> {

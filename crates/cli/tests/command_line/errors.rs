@@ -41,6 +41,25 @@ fn names() {
 }
 
 #[test]
+fn damage() {
+    let place = Place::new();
+    place.image("localhost/web", &[("page", &"hello ".repeat(100))]);
+    let whole = place.transcript(&["fsck"]);
+    let objects = fs::read_dir(place.store().join("objects")).unwrap();
+    for directory in objects.map(|entry| entry.unwrap().path()) {
+        for object in fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+        {
+            let mut bytes = fs::read(&object).unwrap();
+            bytes[300] ^= 1;
+            fs::write(object, bytes).unwrap();
+        }
+    }
+    assert_snapshot!(whole + &place.transcript(&["fsck", "save -o x localhost/web"]));
+}
+
+#[test]
 fn usage() {
     let place = Place::new();
     assert_snapshot!(place.transcript(&[

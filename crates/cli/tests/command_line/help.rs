@@ -2,7 +2,7 @@
 
 use super::program::osmith;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "",
     "build",
     "import",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 16] = [
     "tag",
     "rmi",
     "prune",
+    "fsck",
     "save",
     "load",
     "disk",

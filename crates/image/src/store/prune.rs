@@ -1,6 +1,7 @@
 //! Removes what nothing names, and finds what is damaged.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 use std::path::Path;
 
 use osmith_formats::tree::Content;
@@ -49,6 +50,13 @@ pub struct Damage {
     pub name: String,
     /// Whether it is not there at all.
     pub missing: bool,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.missing { "missing" } else { "damaged" };
+        write!(f, "{} {} is {state}", self.what, self.name)
+    }
 }
 
 /// What images and builds need.
