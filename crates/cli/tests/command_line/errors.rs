@@ -56,7 +56,7 @@ fn damage() {
             fs::write(object, bytes).unwrap();
         }
     }
-    assert_snapshot!(whole + &place.transcript(&["fsck", "save -o x localhost/web"]));
+    assert_snapshot!(whole + &place.transcript(&["fsck"]));
 }
 
 #[test]
