@@ -57,6 +57,11 @@ fn damage() {
         }
     }
     assert_snapshot!(whole + &place.transcript(&["fsck"]));
+    // What the hint says helps.
+    place.ok("rmi localhost/web");
+    place.ok("prune --cache");
+    place.image("localhost/web", &[("page", &"hello ".repeat(100))]);
+    place.ok("fsck");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The bytes of the disk in a sparse file.
 //!
 //! They go past the page cache where the file system can do that: nobody reads them soon, copying them into the cache
-//! costs as much processor time as hashing them, and the flush at the end has little left to do.
+//! costs half as much processor time as hashing them, and the flush at the end has little left to do.
 
 use std::fs::File;
 use std::io;

@@ -5,8 +5,8 @@ use std::ops::{Deref, DerefMut};
 const PAGE_BYTES: usize = 4096;
 
 /// Bytes of which the first is the first of a page, as in the kernel's own cache: the string instructions that it
-/// copies with take up to three times as long on some processors where source and target are shifted by a few bytes,
-/// and writes past the cache must start so.
+/// copies with are slow on some processors where source and target are shifted by a few bytes, and writes past the
+/// cache must start so.
 #[derive(Debug)]
 pub struct PageBuffer {
     storage: Vec<u8>,
