@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use osmith_image::store::{Listed, PruneOptions, Store};
+use osmith_image::store::{DamagedImage, Listed, Listing, PruneOptions, Store};
 use osmith_image::{Reference, ReferenceError};
 use osmith_report::{Class, Failure, Observer};
 use serde_json::{Value, json};
@@ -16,7 +16,10 @@ use crate::size;
 const SHORT_ID_DIGITS: usize = 12;
 
 pub(crate) fn images(args: &ImagesArgs, store: &Store) -> CommandResult {
-    let listed = store.images()?;
+    let Listing {
+        images: listed,
+        damaged,
+    } = store.images()?;
     let text = match (args.format, args.quiet) {
         (ListFormat::Json, _) => json_text(&Value::Array(listed.iter().map(listing).collect()))?,
         (ListFormat::Table, true) => listed
@@ -25,11 +28,25 @@ pub(crate) fn images(args: &ImagesArgs, store: &Store) -> CommandResult {
             .collect(),
         (ListFormat::Table, false) => table(&rows(&listed)),
     };
-    print(&text)
+    print(&text)?;
+    match damaged.into_iter().next() {
+        None => Ok(()),
+        Some(first) => Err(unlisted(first).into()),
+    }
+}
+
+fn unlisted(damaged: DamagedImage) -> CommandFailure {
+    let names: Vec<_> = damaged.names.iter().map(|name| format!("'{name}'")).collect();
+    let what = match names.as_slice() {
+        [] => "an image without a name cannot be read".to_owned(),
+        names => format!("image {} cannot be read", names.join(", ")),
+    };
+    let failure = CommandFailure::new(Class::Corrupt, what).because(damaged.error);
+    failure.hint("'osmith fsck' lists all that is damaged, 'osmith rmi' removes an image")
 }
 
 pub(crate) fn inspect(args: &InspectArgs, store: &Store) -> CommandResult {
-    let listed = store.images()?;
+    let listed = store.images()?.images;
     let mut found = Vec::new();
     for name in &args.images {
         let image = store.image(&parse_name(name)?)?;

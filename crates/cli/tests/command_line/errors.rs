@@ -65,6 +65,15 @@ fn damage() {
 }
 
 #[test]
+fn a_damaged_image() {
+    let place = Place::new();
+    place.image("localhost/web", &[("page", "hello")]);
+    place.ok("rmi localhost/web");
+    fs::write(place.store().join("names/localhost/web:latest"), "").unwrap();
+    assert_snapshot!(place.transcript(&["images --format json", "rmi localhost/web", "images --quiet"]));
+}
+
+#[test]
 fn usage() {
     let place = Place::new();
     assert_snapshot!(place.transcript(&[

@@ -14,6 +14,9 @@ use crate::manifest::{Descriptor, JsonError, Manifest, media_type};
 use crate::parallel;
 use crate::reference::Reference;
 
+/// The digest of the manifest that a name stands for, or why it cannot be read.
+type Meaning = Result<Sha256Digest, StoreError>;
+
 /// The shortest beginning of an image ID that is taken for one.
 const ID_MIN_DIGITS: usize = 4;
 
@@ -60,6 +63,24 @@ pub struct Listed {
     pub image: Image,
     /// Its names, in byte order; none if it is only kept until the next prune.
     pub names: Vec<Reference>,
+}
+
+/// The images of a store.
+#[derive(Debug)]
+pub struct Listing {
+    /// Those that can be read, by name; those without a name last.
+    pub images: Vec<Listed>,
+    /// Those that cannot.
+    pub damaged: Vec<DamagedImage>,
+}
+
+/// An image that cannot be read.
+#[derive(Debug)]
+pub struct DamagedImage {
+    /// Its names, in byte order.
+    pub names: Vec<Reference>,
+    /// Why.
+    pub error: StoreError,
 }
 
 impl Image {
@@ -220,18 +241,26 @@ impl Store {
         }
     }
 
-    /// All images, by name; those without a name last.
-    pub fn images(&self) -> Result<Vec<Listed>, StoreError> {
+    /// All images. One that cannot be read does not keep the others from being listed.
+    pub fn images(&self) -> Result<Listing, StoreError> {
         let mut names: BTreeMap<Sha256Digest, Vec<Reference>> = BTreeMap::new();
-        for (name, digest) in self.names()? {
-            names.entry(digest).or_default().push(name);
+        let mut damaged = Vec::new();
+        for (name, digest) in self.all_names()? {
+            match digest {
+                Ok(digest) => names.entry(digest).or_default().push(name),
+                Err(error) => damaged.push(DamagedImage {
+                    names: vec![name],
+                    error,
+                }),
+            }
         }
         let mut images = Vec::new();
         for digest in self.image_digests()? {
-            images.push(Listed {
-                image: self.image_of_digest(&digest)?,
-                names: names.remove(&digest).unwrap_or_default(),
-            });
+            let names = names.remove(&digest).unwrap_or_default();
+            match self.image_of_digest(&digest) {
+                Ok(image) => images.push(Listed { image, names }),
+                Err(error) => damaged.push(DamagedImage { names, error }),
+            }
         }
         images.sort_by(|left, right| {
             let key = |listed: &Listed| {
@@ -243,11 +272,20 @@ impl Store {
             };
             key(left).cmp(&key(right))
         });
-        Ok(images)
+        damaged.sort_by(|left, right| left.names.cmp(&right.names));
+        Ok(Listing { images, damaged })
     }
 
     /// The names of all images and the digests of their manifests, in byte order.
     pub fn names(&self) -> Result<Vec<(Reference, Sha256Digest)>, StoreError> {
+        let names = self.all_names()?.into_iter();
+        names
+            .map(|(name, digest)| digest.map(|digest| (name, digest)))
+            .collect()
+    }
+
+    /// All names in byte order, with what they mean or why that cannot be read.
+    fn all_names(&self) -> Result<Vec<(Reference, Meaning)>, StoreError> {
         let mut found = Vec::new();
         let mut pending = vec!["names".to_owned()];
         while let Some(directory) = pending.pop() {
@@ -265,12 +303,12 @@ impl Store {
                 else {
                     continue;
                 };
-                if let Some(digest) = self.named(&name)? {
+                if let Some(digest) = self.named(&name).transpose() {
                     found.push((name, digest));
                 }
             }
         }
-        found.sort();
+        found.sort_by(|left, right| left.0.cmp(&right.0));
         Ok(found)
     }
 

@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::StoreError;
 pub(crate) use error::{io_class, io_hints};
-pub use images::{Image, ImageParts, LayerSource, Listed};
+pub use images::{DamagedImage, Image, ImageParts, LayerSource, Listed, Listing};
 pub(crate) use intake::{Contents, Intake, Slot, WHOLE_MAX_BYTES};
 pub use layers::TarStream;
 pub use objects::{ContentReader, ObjectWriter};

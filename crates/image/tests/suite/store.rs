@@ -107,7 +107,7 @@ fn images_are_found_by_name_digest_and_id() {
     assert_eq!(error.class(), Class::NotFound);
     assert_eq!(error.hints()[0], "did you mean 'localhost/debian:13'?");
     store.tag(&image, &reference("registry.example/x/y:z")).unwrap();
-    let listed = store.images().unwrap();
+    let listed = store.images().unwrap().images;
     assert_eq!(listed.len(), 1);
     assert_eq!(
         listed[0].names,
@@ -119,7 +119,7 @@ fn images_are_found_by_name_digest_and_id() {
     store.untag(&reference("debian:13")).unwrap();
     assert!(store.untag(&reference("debian:13")).is_err());
     assert_eq!(
-        store.images().unwrap()[0].names,
+        store.images().unwrap().images[0].names,
         [reference("registry.example/x/y:z")]
     );
 }
@@ -256,20 +256,30 @@ fn short_names_find_the_only_image_that_ends_so() {
 }
 
 #[test]
-fn a_damaged_image_can_be_removed() {
+fn a_damaged_image_is_listed_beside_the_others_and_can_be_removed() {
     let (directory, store) = store();
     let image = store
         .commit_image(parts(vec![own(&store, "a", 1)]), &[reference("a")], &Silent)
         .unwrap();
+    store
+        .commit_image(parts(vec![own(&store, "c", 1)]), &[reference("c")], &Silent)
+        .unwrap();
+    let require_damaged = |name: &str| {
+        let listing = store.images().unwrap();
+        assert_eq!(listing.images.len(), 1);
+        assert_eq!(listing.damaged.len(), 1);
+        assert_eq!(listing.damaged[0].names, [reference(name).qualified()]);
+        assert_eq!(listing.damaged[0].error.class(), Class::Corrupt);
+    };
     let manifest = format!("blobs/sha256/{}", image.manifest_digest.hex());
     std::fs::write(directory.path().join(manifest), b"{}").unwrap();
-    assert_eq!(store.images().unwrap_err().class(), Class::Corrupt);
+    require_damaged("a");
     store.remove_image(&reference("a"), &Silent).unwrap();
-    assert!(store.images().unwrap().is_empty());
+    assert!(store.images().unwrap().damaged.is_empty());
     std::fs::write(directory.path().join("names/localhost/b:latest"), b"").unwrap();
-    assert_eq!(store.images().unwrap_err().class(), Class::Corrupt);
+    require_damaged("b");
     store.remove_image(&reference("b"), &Silent).unwrap();
-    assert!(store.images().unwrap().is_empty());
+    assert!(store.images().unwrap().damaged.is_empty());
 }
 
 #[test]
