@@ -4,6 +4,8 @@
 //! is never in memory as a whole. A chunk starts at a multiple of its length and holds what lies there; where nothing
 //! lies there is no chunk.
 
+use osmith_machine::install::InstallFile;
+
 /// The length of a chunk: large enough for system calls to cost little, and whole clusters of every output format.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
@@ -12,10 +14,10 @@ pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 pub(crate) enum Filling {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// Contents of a source, from this offset on: a multiple of the fs-verity block.
-    Data { source: usize, at_bytes: u64 },
-    /// The verity region of a source, from this offset on. The data of the source comes before it.
-    Verity { source: usize, at_bytes: u64 },
+    /// Contents of a file, from this offset on: a multiple of the fs-verity block.
+    Data { file: InstallFile, at_bytes: u64 },
+    /// The verity region of a file, from this offset on. The data of the file comes before it.
+    Verity { file: InstallFile, at_bytes: u64 },
 }
 
 /// A stretch of the disk.
@@ -71,12 +73,12 @@ impl Piece {
         }
         let filling = match &mut self.filling {
             Filling::Bytes(bytes) => Filling::Bytes(bytes.split_off((len_bytes as usize).min(bytes.len()))),
-            Filling::Data { source, at_bytes } => Filling::Data {
-                source: *source,
+            Filling::Data { file, at_bytes } => Filling::Data {
+                file: *file,
                 at_bytes: *at_bytes + len_bytes,
             },
-            Filling::Verity { source, at_bytes } => Filling::Verity {
-                source: *source,
+            Filling::Verity { file, at_bytes } => Filling::Verity {
+                file: *file,
                 at_bytes: *at_bytes + len_bytes,
             },
         };
@@ -142,13 +144,18 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const FILE: InstallFile = InstallFile {
+        source: 3,
+        size_bytes: 4 * MIB,
+        verity: true,
+    };
 
     fn data(offset_bytes: u64, len_bytes: u64) -> Piece {
         Piece {
             offset_bytes,
             len_bytes,
             filling: Filling::Data {
-                source: 3,
+                file: FILE,
                 at_bytes: 8192,
             },
         }
@@ -188,7 +195,7 @@ mod tests {
         assert_eq!(
             chunks[2].segments[0].filling,
             Filling::Data {
-                source: 3,
+                file: FILE,
                 at_bytes: at
             }
         );

@@ -5,9 +5,9 @@
 //! ```
 
 use osmith_formats::gpt::{ATTRIBUTE_GROW_FILE_SYSTEM, BACKUP_SECTORS, Guid, Partition, SECTOR_BYTES, Table};
-use osmith_formats::tree::Tree;
+use osmith_formats::tree::{InodeId, Node, Tree};
 use osmith_formats::{ext4, fat32};
-use osmith_machine::install::InstallFile;
+use osmith_machine::install::{FileData, InstallFile};
 
 use crate::chunk::{Filling, Piece};
 use crate::error::PlanError;
@@ -29,9 +29,8 @@ pub(crate) const ROOT_LABEL: &str = "root";
 /// A disk without its partition table.
 #[derive(Debug)]
 pub(crate) struct Contents {
-    /// Every file of the disk, those of the ESP first.
-    pub(crate) sources: Vec<InstallFile>,
-    esp_sources: usize,
+    /// What is in the files of both file systems.
+    pub(crate) sources: Vec<FileData>,
     esp: Tree<fat32::File>,
     esp_options: fat32::Options,
     root: Tree<ext4::File>,
@@ -95,23 +94,23 @@ impl Geometry {
 
 impl Contents {
     /// What a disk of these file systems holds. Their sizes come later.
-    pub(crate) fn of(esp: Tree<InstallFile>, root: Tree<InstallFile>, identifiers: &Identifiers) -> Self {
-        let mut sources = Vec::new();
+    pub(crate) fn of(
+        (esp, root, sources): (Tree<InstallFile>, Tree<InstallFile>, Vec<FileData>),
+        identifiers: &Identifiers,
+    ) -> Self {
         let esp = esp.into_map(|file| fat32::File {
-            size_bytes: file.data.size_bytes(),
-            source: add(&mut sources, file),
+            size_bytes: file.size_bytes,
+            source: file.source,
         });
-        let esp_sources = sources.len();
         let root = root.into_map(|file| ext4::File {
-            size_bytes: file.data.size_bytes(),
-            holes: Vec::new(),
+            size_bytes: file.size_bytes,
+            holes: Box::default(),
             verity: file.verity,
-            source: add(&mut sources, file),
+            source: file.source,
         });
         let time = root.inode(root.root()).metadata.mtime;
         Contents {
             sources,
-            esp_sources,
             esp,
             esp_options: fat32::Options {
                 size_bytes: 0,
@@ -163,10 +162,16 @@ impl Contents {
         }
     }
 
+    fn esp_file_bytes(&self) -> u64 {
+        let files = self.esp.inodes().map(|inode| match &inode.node {
+            Node::Regular(file) => file.size_bytes,
+            _ => 0,
+        });
+        files.sum()
+    }
+
     fn esp_bytes(&self) -> u64 {
-        let files = self.sources.iter().take(self.esp_sources);
-        let contents: u64 = files.map(|file| file.data.size_bytes()).sum();
-        (contents * KERNELS_ON_ESP + ESP_EXTRA_BYTES)
+        (self.esp_file_bytes() * KERNELS_ON_ESP + ESP_EXTRA_BYTES)
             .next_multiple_of(GRAIN_BYTES)
             .max(ESP_MIN_BYTES)
     }
@@ -220,10 +225,10 @@ impl Contents {
 
     /// Everything on the disk, in its order.
     pub(crate) fn pieces<'a>(
-        &self,
+        &'a self,
         table: &Table,
         geometry: &Geometry,
-        root: &'a ext4::Layout<'_>,
+        layout: &'a ext4::Layout<'_>,
     ) -> Result<impl Iterator<Item = Piece> + 'a, PlanError> {
         let written = table.to_bytes()?;
         let backup_offset = geometry.disk_bytes - BACKUP_SECTORS * SECTOR_BYTES;
@@ -231,21 +236,68 @@ impl Contents {
         let esp = fat32::plan(&self.esp, &self.esp_options)?.into_pieces();
         Ok(std::iter::once(Piece::bytes(0, written.primary))
             .chain(esp.into_iter().map(move |piece| esp_piece(piece, esp_offset)))
-            .chain(root.pieces().map(move |piece| root_piece(piece, root_offset)))
+            .chain(
+                layout
+                    .pieces()
+                    .map(move |piece| self.root_piece(piece, root_offset)),
+            )
             .chain(std::iter::once(Piece::bytes(backup_offset, written.backup))))
+    }
+
+    fn root_piece(&self, piece: ext4::Piece, start: u64) -> Piece {
+        let (offset_bytes, len_bytes, filling) = match piece {
+            ext4::Piece::Bytes { offset_bytes, bytes } => return Piece::bytes(start + offset_bytes, bytes),
+            ext4::Piece::Data {
+                offset_bytes,
+                inode,
+                file_offset_bytes: at_bytes,
+                len_bytes,
+                ..
+            } => {
+                let file = self.root_file(inode);
+                (offset_bytes, len_bytes, Filling::Data { file, at_bytes })
+            }
+            ext4::Piece::Verity {
+                offset_bytes,
+                inode,
+                region_offset_bytes: at_bytes,
+                len_bytes,
+                ..
+            } => {
+                let file = self.root_file(inode);
+                (offset_bytes, len_bytes, Filling::Verity { file, at_bytes })
+            }
+        };
+        Piece {
+            offset_bytes: start + offset_bytes,
+            len_bytes,
+            filling,
+        }
+    }
+
+    /// The file of an inode that has contents.
+    fn root_file(&self, inode: InodeId) -> InstallFile {
+        let file = match &self.root.inode(inode).node {
+            Node::Regular(file) => file.clone(),
+            _ => ext4::File::default(),
+        };
+        InstallFile {
+            source: file.source,
+            size_bytes: file.size_bytes,
+            verity: file.verity,
+        }
     }
 
     /// How many bytes of files and of their fs-verity metadata there are.
     pub(crate) fn file_bytes(&self) -> u64 {
-        let bytes = self.sources.iter().map(|file| {
-            let verity = if file.verity {
-                ext4::verity_region_bytes(file.data.size_bytes())
-            } else {
-                0
-            };
-            file.data.size_bytes() + verity
+        let bytes = self.root.inodes().map(|inode| match &inode.node {
+            Node::Regular(file) if file.verity => {
+                file.size_bytes + ext4::verity_region_bytes(file.size_bytes)
+            }
+            Node::Regular(file) => file.size_bytes,
+            _ => 0,
         });
-        bytes.sum()
+        self.esp_file_bytes() + bytes.sum::<u64>()
     }
 
     /// How many bytes a disk without zeros takes, or a little more.
@@ -254,11 +306,6 @@ impl Contents {
         const FIXED_BYTES: u64 = 4 << 20;
         self.file_bytes() + (self.root.arena_len() as u64) * (INODE_AND_NAME_BYTES + 2048) + FIXED_BYTES
     }
-}
-
-fn add(sources: &mut Vec<InstallFile>, file: InstallFile) -> u32 {
-    sources.push(file);
-    (sources.len() - 1) as u32
 }
 
 fn esp_piece(piece: fat32::Piece, start: u64) -> Piece {
@@ -272,42 +319,12 @@ fn esp_piece(piece: fat32::Piece, start: u64) -> Piece {
             offset_bytes: start + offset_bytes,
             len_bytes,
             filling: Filling::Data {
-                source: source as usize,
+                file: InstallFile {
+                    source,
+                    size_bytes: len_bytes,
+                    verity: false,
+                },
                 at_bytes: 0,
-            },
-        },
-    }
-}
-
-fn root_piece(piece: ext4::Piece, start: u64) -> Piece {
-    match piece {
-        ext4::Piece::Bytes { offset_bytes, bytes } => Piece::bytes(start + offset_bytes, bytes),
-        ext4::Piece::Data {
-            offset_bytes,
-            source,
-            file_offset_bytes,
-            len_bytes,
-            ..
-        } => Piece {
-            offset_bytes: start + offset_bytes,
-            len_bytes,
-            filling: Filling::Data {
-                source: source as usize,
-                at_bytes: file_offset_bytes,
-            },
-        },
-        ext4::Piece::Verity {
-            offset_bytes,
-            source,
-            region_offset_bytes,
-            len_bytes,
-            ..
-        } => Piece {
-            offset_bytes: start + offset_bytes,
-            len_bytes,
-            filling: Filling::Verity {
-                source: source as usize,
-                at_bytes: region_offset_bytes,
             },
         },
     }

@@ -107,7 +107,8 @@ pub fn plan(store: &Store, spec: &Spec) -> Result<Plan, PlanError> {
     let identifiers = Identifiers::derive(&identity, &architecture).ok_or_else(unknown)?;
     let processor = Architecture::of_image(&architecture).ok_or_else(unknown)?;
     let deployment = deploy(store, spec, &image, processor, &identifiers)?;
-    let mut contents = Contents::of(deployment.esp, deployment.root, &identifiers);
+    let files = (deployment.esp, deployment.root, deployment.sources);
+    let mut contents = Contents::of(files, &identifiers);
     let geometry = choose_geometry(spec, &contents)?;
     contents.settle(&geometry)?;
     let table = contents.table(&geometry, &identifiers);

@@ -4,6 +4,7 @@
 //! one puts the hashes together, compares the digest with the name of the object, and leaves the verity region for
 //! the chunk that holds it.
 
+use std::collections::HashMap;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,20 +19,15 @@ use crate::error::WriteError;
 /// All sources of a disk while it is written.
 pub(crate) struct Sources<'a> {
     store: &'a Store,
-    entries: Vec<Entry<'a>>,
-    stopped: AtomicBool,
-}
-
-struct Entry<'a> {
-    source: &'a InstallFile,
-    measuring: Mutex<Measuring>,
+    data: &'a [FileData],
+    /// Of the sources under way alone: there are few of them at a time.
+    measuring: Mutex<HashMap<u32, Measuring>>,
     measured: Condvar,
+    stopped: AtomicBool,
 }
 
 /// How far a source is.
 enum Measuring {
-    /// Nothing was read.
-    Untouched,
     /// The hashes of blocks, and how many blocks are still to come.
     Hashing { leaves: Vec<u8>, missing_blocks: u64 },
     /// The verity region, and how many of its bytes are still to be written.
@@ -39,27 +35,22 @@ enum Measuring {
         bytes: Arc<Vec<u8>>,
         unwritten_bytes: u64,
     },
-    /// All is written.
-    Done,
 }
 
 impl<'a> Sources<'a> {
-    pub(crate) fn new(sources: &'a [InstallFile], store: &'a Store) -> Self {
-        let entry = |source| Entry {
-            source,
-            measuring: Mutex::new(Measuring::Untouched),
-            measured: Condvar::new(),
-        };
+    pub(crate) fn new(data: &'a [FileData], store: &'a Store) -> Self {
         Sources {
             store,
-            entries: sources.iter().map(entry).collect(),
+            data,
+            measuring: Mutex::default(),
+            measured: Condvar::new(),
             stopped: AtomicBool::new(false),
         }
     }
 
-    /// Fills `buffer` with the contents of a source from `at_bytes` on.
-    pub(crate) fn read(&self, source: usize, at_bytes: u64, buffer: &mut [u8]) -> Result<(), WriteError> {
-        match &self.entry(source)?.source.data {
+    /// Fills `buffer` with the contents of a file from `at_bytes` on.
+    pub(crate) fn read(&self, file: InstallFile, at_bytes: u64, buffer: &mut [u8]) -> Result<(), WriteError> {
+        match self.data(file)? {
             FileData::Bytes(bytes) => {
                 let from = bytes
                     .get(at_bytes as usize..)
@@ -67,7 +58,7 @@ impl<'a> Sources<'a> {
                 buffer.copy_from_slice(from.ok_or(WriteError::Inconsistent("a source is too short"))?);
                 Ok(())
             }
-            FileData::Object { digest, .. } => {
+            FileData::Object(digest) => {
                 let file = self.store.read_object(digest)?;
                 file.read_exact_at(buffer, at_bytes)
                     .map_err(|error| match error.kind() {
@@ -81,21 +72,25 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// Whether the blocks of a source must be hashed.
-    pub(crate) fn is_measured(&self, source: usize) -> Result<bool, WriteError> {
-        self.entry(source).map(Entry::is_measured)
+    /// Whether the blocks of a file must be hashed: there is something to compare, or a region to write.
+    pub(crate) fn is_measured(&self, file: InstallFile) -> Result<bool, WriteError> {
+        Ok(file.verity || matches!(self.data(file)?, FileData::Object(_)))
     }
 
     /// Takes the hashes of what was read from `at_bytes` on: whole blocks, the last one of the file padded with zeros.
-    pub(crate) fn take_hashes(&self, source: usize, at_bytes: u64, hashes: &[u8]) -> Result<(), WriteError> {
-        let entry = self.entry(source)?;
+    pub(crate) fn take_hashes(
+        &self,
+        file: InstallFile,
+        at_bytes: u64,
+        hashes: &[u8],
+    ) -> Result<(), WriteError> {
         let first = at_bytes as usize / BLOCK_BYTES * HASH_BYTES;
-        let mut measuring = entry.lock();
-        measuring.begin(entry.source.data.size_bytes());
+        let mut measuring = self.lock();
+        let of_file = measuring.entry(file.source);
         let Measuring::Hashing {
             leaves,
             missing_blocks,
-        } = &mut *measuring
+        } = of_file.or_insert_with(|| Measuring::begin(file.size_bytes))
         else {
             return Err(WriteError::Inconsistent("a source was read twice"));
         };
@@ -104,43 +99,53 @@ impl<'a> Sources<'a> {
             .ok_or(WriteError::Inconsistent("a source is too long"))?
             .copy_from_slice(hashes);
         *missing_blocks = missing_blocks.saturating_sub((hashes.len() / HASH_BYTES) as u64);
-        if *missing_blocks == 0 {
-            let leaves = std::mem::take(leaves);
-            *measuring = entry.conclude(leaves)?;
-            entry.measured.notify_all();
+        if *missing_blocks > 0 {
+            return Ok(());
         }
+        let leaves = std::mem::take(leaves);
+        measuring.remove(&file.source);
+        drop(measuring);
+        self.conclude(file, leaves)
+    }
+
+    /// Fills `buffer` with the verity region of a file from `at_bytes` on; waits until the file is measured.
+    pub(crate) fn verity(
+        &self,
+        file: InstallFile,
+        at_bytes: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), WriteError> {
+        if file.size_bytes == 0 && at_bytes == 0 {
+            self.conclude(file, Vec::new())?;
+        }
+        let bytes = self.region(file, buffer.len() as u64)?;
+        let from = bytes
+            .get(at_bytes as usize..)
+            .and_then(|rest| rest.get(..buffer.len()));
+        buffer.copy_from_slice(from.ok_or(WriteError::Inconsistent("a verity region is too short"))?);
         Ok(())
     }
 
-    /// Fills `buffer` with the verity region of a source from `at_bytes` on; waits until the source is measured.
-    pub(crate) fn verity(&self, source: usize, at_bytes: u64, buffer: &mut [u8]) -> Result<(), WriteError> {
-        let entry = self.entry(source)?;
-        let mut measuring = entry.lock();
+    /// The verity region of a file, of which `len_bytes` are about to be written, as soon as the file is measured.
+    fn region(&self, file: InstallFile, len_bytes: u64) -> Result<Arc<Vec<u8>>, WriteError> {
+        let mut measuring = self.lock();
         loop {
-            if entry.source.data.size_bytes() == 0 && matches!(*measuring, Measuring::Untouched) {
-                *measuring = entry.conclude(Vec::new())?;
-            }
-            if let Measuring::Region {
+            if let Some(Measuring::Region {
                 bytes,
                 unwritten_bytes,
-            } = &mut *measuring
+            }) = measuring.get_mut(&file.source)
             {
                 let bytes = Arc::clone(bytes);
-                *unwritten_bytes = unwritten_bytes.saturating_sub(buffer.len() as u64);
+                *unwritten_bytes = unwritten_bytes.saturating_sub(len_bytes);
                 if *unwritten_bytes == 0 {
-                    *measuring = Measuring::Done;
+                    measuring.remove(&file.source);
                 }
-                drop(measuring);
-                let from = bytes
-                    .get(at_bytes as usize..)
-                    .and_then(|rest| rest.get(..buffer.len()));
-                buffer.copy_from_slice(from.ok_or(WriteError::Inconsistent("a verity region is too short"))?);
-                return Ok(());
+                return Ok(bytes);
             }
             if self.stopped.load(Ordering::Acquire) {
                 return Err(WriteError::Stopped);
             }
-            measuring = entry
+            measuring = self
                 .measured
                 .wait(measuring)
                 .unwrap_or_else(PoisonError::into_inner);
@@ -150,59 +155,49 @@ impl<'a> Sources<'a> {
     /// Wakes all who wait, to tell them that there is nothing to wait for.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        for entry in &self.entries {
-            let _held = entry.lock();
-            entry.measured.notify_all();
-        }
+        let _held = self.lock();
+        self.measured.notify_all();
     }
 
-    fn entry(&self, source: usize) -> Result<&Entry<'a>, WriteError> {
-        self.entries
-            .get(source)
-            .ok_or(WriteError::Inconsistent("a source has no number"))
-    }
-}
-
-impl Entry<'_> {
-    fn lock(&self) -> MutexGuard<'_, Measuring> {
-        self.measuring.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether there is something to compare, or a region to write.
-    fn is_measured(&self) -> bool {
-        self.source.verity || matches!(self.source.data, FileData::Object { .. })
-    }
-
-    /// Compares the digest; what comes next.
-    fn conclude(&self, leaves: Vec<u8>) -> Result<Measuring, WriteError> {
-        let measured = Measured::from_leaves(self.source.data.size_bytes(), leaves);
-        match &self.source.data {
-            FileData::Object { digest, .. } if *digest != measured.digest => {
+    /// Compares the digest, and leaves the region for who writes it.
+    fn conclude(&self, file: InstallFile, leaves: Vec<u8>) -> Result<(), WriteError> {
+        let measured = Measured::from_leaves(file.size_bytes, leaves);
+        match self.data(file)? {
+            FileData::Object(digest) if *digest != measured.digest => {
                 return Err(WriteError::damaged(digest));
             }
             _ => {}
         }
-        if !self.source.verity {
-            return Ok(Measuring::Done);
+        if file.verity {
+            let bytes = ext4::verity_region(&measured);
+            let region = Measuring::Region {
+                unwritten_bytes: bytes.len() as u64,
+                bytes: Arc::new(bytes),
+            };
+            self.lock().insert(file.source, region);
+            self.measured.notify_all();
         }
-        let bytes = ext4::verity_region(&measured);
-        Ok(Measuring::Region {
-            unwritten_bytes: bytes.len() as u64,
-            bytes: Arc::new(bytes),
-        })
+        Ok(())
+    }
+
+    fn data(&self, file: InstallFile) -> Result<&'a FileData, WriteError> {
+        self.data
+            .get(file.source as usize)
+            .ok_or(WriteError::Inconsistent("a source has no number"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Measuring>> {
+        self.measuring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Measuring {
-    /// Makes room for the hashes of a source of that length, once.
-    fn begin(&mut self, size_bytes: u64) {
-        if matches!(self, Measuring::Untouched) {
-            let missing_blocks = size_bytes.div_ceil(BLOCK_BYTES as u64);
-            let leaves = vec![0; missing_blocks as usize * HASH_BYTES];
-            *self = Measuring::Hashing {
-                leaves,
-                missing_blocks,
-            };
+    /// Makes room for the hashes of a source of that length.
+    fn begin(size_bytes: u64) -> Self {
+        let missing_blocks = size_bytes.div_ceil(BLOCK_BYTES as u64);
+        Measuring::Hashing {
+            leaves: vec![0; missing_blocks as usize * HASH_BYTES],
+            missing_blocks,
         }
     }
 }

@@ -105,14 +105,14 @@ fn fill(segments: &[Segment], sources: &Sources<'_>, bytes: &mut [u8]) -> Result
         let space = space_of(segment, bytes)?;
         match &segment.filling {
             Filling::Bytes(filling) => space.copy_from_slice(filling.get(..space.len()).ok_or(BEYOND)?),
-            Filling::Data { source, at_bytes } => sources.read(*source, *at_bytes, space)?,
+            Filling::Data { file, at_bytes } => sources.read(*file, *at_bytes, space)?,
             Filling::Verity { .. } => {}
         }
     }
     hash(segments, sources, bytes)?;
     for segment in segments {
-        if let Filling::Verity { source, at_bytes } = &segment.filling {
-            sources.verity(*source, *at_bytes, space_of(segment, bytes)?)?;
+        if let Filling::Verity { file, at_bytes } = &segment.filling {
+            sources.verity(*file, *at_bytes, space_of(segment, bytes)?)?;
         }
     }
     Ok(())
@@ -131,10 +131,10 @@ fn hash(segments: &[Segment], sources: &Sources<'_>, bytes: &[u8]) -> Result<(),
     let mut blocks = Vec::with_capacity(CHUNK_BYTES / BLOCK_BYTES);
     let mut parts = Vec::with_capacity(segments.len());
     for segment in segments {
-        let Filling::Data { source, at_bytes } = segment.filling else {
+        let Filling::Data { file, at_bytes } = segment.filling else {
             continue;
         };
-        if !sources.is_measured(source)? {
+        if !sources.is_measured(file)? {
             continue;
         }
         // What follows the end of the file in its last block is zero, as fs-verity wants it.
@@ -143,15 +143,15 @@ fn hash(segments: &[Segment], sources: &Sources<'_>, bytes: &[u8]) -> Result<(),
             .get(segment.start..padded)
             .ok_or(BEYOND)?
             .as_chunks::<BLOCK_BYTES>();
-        parts.push((source, at_bytes, whole.len()));
+        parts.push((file, at_bytes, whole.len()));
         blocks.extend(whole);
     }
     let mut hashes = Vec::with_capacity(blocks.len() * HASH_BYTES);
     hash_each(&blocks, &mut hashes);
     let mut rest = hashes.as_slice();
-    for (source, at_bytes, block_count) in parts {
+    for (file, at_bytes, block_count) in parts {
         let (of_part, others) = rest.split_at_checked(block_count * HASH_BYTES).ok_or(BEYOND)?;
-        sources.take_hashes(source, at_bytes, of_part)?;
+        sources.take_hashes(file, at_bytes, of_part)?;
         rest = others;
     }
     Ok(())

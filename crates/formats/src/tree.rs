@@ -161,6 +161,21 @@ impl<F> Tree<F> {
         self.inodes.len()
     }
 
+    /// The inodes of the arena, reachable or not.
+    pub fn inodes(&self) -> impl Iterator<Item = &Inode<F>> {
+        self.inodes.iter()
+    }
+
+    /// The same, to change them.
+    pub fn inodes_mut(&mut self) -> impl Iterator<Item = &mut Inode<F>> {
+        self.inodes.iter_mut()
+    }
+
+    /// The same, for what makes something else of the tree.
+    pub fn into_inodes(self) -> impl Iterator<Item = Inode<F>> {
+        self.inodes.into_iter()
+    }
+
     /// Adds an inode that has no name yet; see [`Tree::link`].
     pub fn add(&mut self, inode: Inode<F>) -> InodeId {
         let id = InodeId(u32::try_from(self.inodes.len()).unwrap_or(u32::MAX));

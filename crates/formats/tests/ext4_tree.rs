@@ -233,17 +233,15 @@ fn hard_links_up_to_the_limit_are_clean() {
 #[test]
 fn files_of_many_gigabytes_and_many_extents_are_clean() {
     let whole = |size_bytes, source| regular(source, size_bytes, false);
-    let mut sparse = File {
+    let size_bytes = 9 << 40;
+    // One block in three is there: 2,000 extents need a tree of two levels.
+    let thirds = (0..2000).map(|n| n * 3 * BLOCK_BYTES..(n * 3 + 2) * BLOCK_BYTES);
+    let sparse = File {
         source: 7,
-        size_bytes: 9 << 40,
-        holes: Vec::new(),
+        size_bytes,
+        holes: thirds.chain([2000 * 3 * BLOCK_BYTES..size_bytes - 1]).collect(),
         verity: false,
     };
-    // One block in three is there: 2,000 extents need a tree of two levels.
-    sparse.holes = (0..2000)
-        .map(|n| n * 3 * BLOCK_BYTES..(n * 3 + 2) * BLOCK_BYTES)
-        .collect();
-    sparse.holes.push(2000 * 3 * BLOCK_BYTES..sparse.size_bytes - 1);
     let mut tree = empty_tree();
     child(&mut tree, inode(Node::Regular(sparse)), b"sparse");
     child(&mut tree, whole(300 * MIB, 1), b"large");

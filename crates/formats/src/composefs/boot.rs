@@ -74,9 +74,8 @@ pub fn bootable(
     }
     let mut tree = tree.into_map(|content| content);
     require_one_name(&tree)?;
-    for (_, id) in tree.walk() {
-        let metadata = &mut tree.inode_mut(id).metadata;
-        metadata.xattrs.retain(|name, _| name == CAPABILITY);
+    for inode in tree.inodes_mut() {
+        inode.metadata.xattrs.retain(|name, _| name == CAPABILITY);
     }
     selinux::label(&mut tree, object)?;
     Ok(tree)

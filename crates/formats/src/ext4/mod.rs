@@ -56,7 +56,7 @@ pub struct File {
     /// The length of the file.
     pub size_bytes: u64,
     /// Byte ranges that read as zeros, in any order. The whole blocks within one are not stored.
-    pub holes: Vec<Range<u64>>,
+    pub holes: Box<[Range<u64>]>,
     /// Whether the file carries fs-verity metadata (SHA-512, 4 KiB blocks), so that the kernel verifies every read.
     pub verity: bool,
 }

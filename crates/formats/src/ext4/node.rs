@@ -128,7 +128,7 @@ fn push_segment(segments: &mut Vec<Segment>, logical: u32, end: u32, verity: boo
 /// The holes as block numbers, without what is not a whole block, in their order. `end` is the file's end.
 fn whole_block_holes(file: &File, end: u32) -> Vec<(u32, u32)> {
     let mut holes = Vec::with_capacity(file.holes.len());
-    for hole in &file.holes {
+    for hole in file.holes.iter() {
         let hole_end = match hole.end >= file.size_bytes {
             true => u64::from(end),
             false => hole.end / BLOCK_BYTES,
@@ -150,7 +150,7 @@ mod tests {
         let file = File {
             source: 0,
             size_bytes,
-            holes: holes.to_vec(),
+            holes: holes.into(),
             verity,
         };
         let segments = segments(&file).into_iter();

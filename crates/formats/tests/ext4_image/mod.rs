@@ -59,7 +59,7 @@ pub(crate) fn regular(source: u32, size_bytes: u64, verity: bool) -> Inode<File>
     inode(Node::Regular(File {
         source,
         size_bytes,
-        holes: Vec::new(),
+        holes: Box::default(),
         verity,
     }))
 }

@@ -182,7 +182,7 @@ fn file() -> impl Strategy<Value = File> {
     let dense = (any::<u16>(), size.clone(), any::<bool>()).prop_map(|(source, size_bytes, verity)| File {
         source: source.into(),
         size_bytes,
-        holes: Vec::new(),
+        holes: Box::default(),
         verity,
     });
     prop_oneof![3 => dense, 1 => sparse(size)]
@@ -205,7 +205,7 @@ fn sparse(size: impl Strategy<Value = u64>) -> impl Strategy<Value = File> {
         .prop_map(|(source, (size_bytes, holes), verity)| File {
             source: source.into(),
             size_bytes,
-            holes,
+            holes: holes.into(),
             // Measuring terabytes of zeros takes long.
             verity: verity && size_bytes < 1 << 30,
         })

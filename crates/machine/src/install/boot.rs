@@ -4,9 +4,9 @@ use osmith_formats::tree::{Content, Timestamp, Tree};
 use osmith_formats::verity::Digest;
 use sha2::{Digest as _, Sha256};
 
-use super::contents::{bytes, plain, regular, text};
+use super::contents::{bytes, regular, text};
 use super::folders::Folders;
-use super::{Architecture, InstallError, InstallFile, InstallImage, ReadObject};
+use super::{Architecture, InstallError, InstallImage, ReadObject};
 use crate::entry::{self, BootEntry, Priority};
 use crate::kargs_d;
 use crate::os_release::OsRelease;
@@ -109,13 +109,13 @@ fn kernel_arguments(image: &InstallImage, object: &mut ReadObject) -> Result<Vec
     Ok(arguments)
 }
 
-/// The tree of the ESP.
+/// The folders of the ESP.
 pub(super) fn esp(
     architecture: Architecture,
     files: &BootFiles,
     digest: Digest,
     kernel_arguments: &[String],
-) -> Tree<InstallFile> {
+) -> Folders {
     let version = files
         .os
         .version()
@@ -132,18 +132,18 @@ pub(super) fn esp(
         ..BootEntry::default()
     };
     let entry_name = entry::file_name(files.os.id(), &version, Priority::Primary);
-    let mut esp = Folders::new(files.mtime);
+    let mut esp = Folders::new(files.mtime, Vec::new());
     let fallback = format!("EFI/BOOT/BOOT{}.EFI", suffix.to_uppercase());
-    esp.file(&fallback, plain(&files.boot_loader));
-    esp.file(
+    esp.content(&fallback, &files.boot_loader);
+    esp.content(
         &format!("EFI/systemd/systemd-boot{suffix}.efi"),
-        plain(&files.boot_loader),
+        &files.boot_loader,
     );
-    esp.file(&format!("{kernel_folder}/vmlinuz"), plain(&files.kernel));
-    esp.file(&format!("{kernel_folder}/initrd"), plain(&files.initramfs));
+    esp.content(&format!("{kernel_folder}/vmlinuz"), &files.kernel);
+    esp.content(&format!("{kernel_folder}/initrd"), &files.initramfs);
     esp.text("loader/loader.conf", LOADER_CONF);
     esp.text(&format!("loader/entries/{entry_name}"), &boot_entry.to_text());
-    esp.finish()
+    esp
 }
 
 /// Arguments as one line; those with blanks get quotes again.

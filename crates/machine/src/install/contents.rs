@@ -2,29 +2,10 @@
 
 use osmith_formats::tree::{Content, InodeId, Node, Tree};
 
-use super::{FileData, InstallError, InstallFile, ReadObject};
+use super::{InstallError, ReadObject};
 
 /// The longest description that is read: os-release, kernel arguments.
 const TEXT_MAX_BYTES: u64 = 1 << 20;
-
-/// The contents of a file of the image, as they go to a disk.
-pub(super) fn file_data(content: &Content) -> FileData {
-    match content {
-        Content::Inline(bytes) => FileData::Bytes(bytes.to_vec()),
-        Content::Object { digest, size_bytes } => FileData::Object {
-            digest: *digest,
-            size_bytes: *size_bytes,
-        },
-    }
-}
-
-/// A file without fs-verity.
-pub(super) fn plain(content: &Content) -> InstallFile {
-    InstallFile {
-        data: file_data(content),
-        verity: false,
-    }
-}
 
 /// A regular file of the image, if there is something at the path.
 pub(super) fn regular<'a>(tree: &'a Tree, path: &str) -> Result<Option<&'a Content>, InstallError> {

@@ -38,10 +38,12 @@ pub use error::InstallError;
 pub type ReadObject<'a> = dyn FnMut(&Digest) -> std::io::Result<Vec<u8>> + 'a;
 
 /// A regular file of a disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InstallFile {
-    /// Its contents.
-    pub data: FileData,
+    /// Its contents: a position in [`Deployment::sources`].
+    pub source: u32,
+    /// Its length.
+    pub size_bytes: u64,
     /// Whether the file gets fs-verity, where the file system has it.
     pub verity: bool,
 }
@@ -52,22 +54,7 @@ pub enum FileData {
     /// The bytes themselves.
     Bytes(Vec<u8>),
     /// An object of the store the image is in.
-    Object {
-        /// Its name.
-        digest: Digest,
-        /// Its length.
-        size_bytes: u64,
-    },
-}
-
-impl FileData {
-    /// The length of the file.
-    pub fn size_bytes(&self) -> u64 {
-        match self {
-            FileData::Bytes(bytes) => bytes.len() as u64,
-            FileData::Object { size_bytes, .. } => *size_bytes,
-        }
-    }
+    Object(Digest),
 }
 
 /// The image that is installed.
@@ -111,6 +98,8 @@ pub struct Deployment {
     pub root: Tree<InstallFile>,
     /// The EFI system partition.
     pub esp: Tree<InstallFile>,
+    /// The contents of the files of both.
+    pub sources: Vec<FileData>,
 }
 
 /// The contents of a fresh disk on which the image is deployed. `object` reads the few objects that must be looked
@@ -135,15 +124,16 @@ pub fn deployment(
         boot_digest: Some(files.digest.clone()),
         manifest_digest: Some(Sha256Digest::of(image.manifest)),
     };
-    let esp = boot::esp(image.architecture, &files, argument.digest, &kernel_arguments);
-    let root = root::tree(root::Parts {
-        bootable: &image.tree,
+    let (esp, sources) = boot::esp(image.architecture, &files, argument.digest, &kernel_arguments).finish();
+    let parts = root::Parts {
+        bootable: image.tree,
         boot_image,
         manifest: image.manifest,
         config: image.config,
         digest: argument.digest,
         origin: origin.to_text(),
-    })?;
+    };
+    let (root, sources) = root::tree(parts, sources)?.finish();
     Ok(Deployment {
         digest: argument.digest,
         title: files.os.title().to_owned(),
@@ -151,6 +141,7 @@ pub fn deployment(
         kernel_arguments,
         root,
         esp,
+        sources,
     })
 }
 

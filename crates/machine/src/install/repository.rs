@@ -12,42 +12,43 @@
 //! Left out on purpose: the streams of the layers. They would bring every file that a later layer replaced or deleted;
 //! a program that wants a layer fetches it.
 
-use std::collections::BTreeMap;
-
 use osmith_formats::composefs::repository::{
     BOOT_IMAGE_REF, META_JSON, config_ref, config_stream, escape_tag, manifest_stream,
 };
 use osmith_formats::splitstream::{ContentType, Writer};
-use osmith_formats::tree::{Content, Node, Tree};
+use osmith_formats::tree::{Content, Inode, Node, Tree};
 use osmith_formats::verity::Digest;
 
+use super::InstallError;
 use super::folders::Folders;
-use super::{FileData, InstallError, InstallFile};
 use osmith_image::Sha256Digest;
 
 /// Makes an empty repository.
 pub(super) fn create(root: &mut Folders) {
     root.folder_mode("composefs", 0o700);
     root.folder("composefs/objects");
-    root.file("composefs/meta.json", verified(FileData::Bytes(META_JSON.into())));
+    root.bytes("composefs/meta.json", META_JSON.into(), true);
 }
 
-/// Adds the objects of all files of an image.
-pub(super) fn add_objects(root: &mut Folders, tree: &Tree) {
-    let mut objects = BTreeMap::new();
-    for (_, id) in tree.walk() {
-        if let Node::Regular(Content::Object { digest, size_bytes }) = tree.inode(id).node {
-            objects.insert(digest, size_bytes);
-        }
-    }
-    for (digest, size_bytes) in objects {
-        add_object(root, &digest, FileData::Object { digest, size_bytes });
+/// Adds the objects of all files of an image, before any others. Of the image's tree no more is kept than is needed for
+/// that.
+pub(super) fn add_objects(root: &mut Folders, tree: Tree) {
+    let object = |inode: Inode<Content>| match inode.node {
+        Node::Regular(Content::Object { digest, size_bytes }) => Some((digest, size_bytes)),
+        _ => None,
+    };
+    let mut objects: Vec<(Digest, u64)> = tree.into_inodes().filter_map(object).collect();
+    objects.sort_unstable();
+    objects.dedup();
+    for of_folder in objects.chunk_by(|(a, _), (b, _)| a.as_bytes()[0] == b.as_bytes()[0]) {
+        let folder = format!("composefs/objects/{:02x}", of_folder[0].0.as_bytes()[0]);
+        root.objects(&folder, of_folder);
     }
 }
 
 /// Adds a composefs image and its name.
 pub(super) fn add_image(root: &mut Folders, digest: &Digest, image: Vec<u8>) {
-    add_object(root, digest, FileData::Bytes(image));
+    add_object(root, digest, image);
     let target = format!("../objects/{}", digest.object_path());
     root.symlink(&format!("composefs/images/{digest}"), &target);
 }
@@ -104,8 +105,8 @@ impl Stream<'_> {
         let bytes = self.bytes().map_err(InstallError::Stream)?;
         let digest = Digest::of(&bytes);
         let document = Digest::of(self.document);
-        add_object(root, &document, FileData::Bytes(self.document.to_vec()));
-        add_object(root, &digest, FileData::Bytes(bytes));
+        add_object(root, &document, self.document.to_vec());
+        add_object(root, &digest, bytes);
         let target = format!("../objects/{}", digest.object_path());
         root.symlink(&format!("composefs/streams/{}", self.name), &target);
         Ok(digest)
@@ -120,13 +121,10 @@ impl Stream<'_> {
     }
 }
 
-fn add_object(root: &mut Folders, digest: &Digest, data: FileData) {
-    root.file(
+fn add_object(root: &mut Folders, digest: &Digest, bytes: Vec<u8>) {
+    root.bytes(
         &format!("composefs/objects/{}", digest.object_path()),
-        verified(data),
+        bytes,
+        true,
     );
-}
-
-fn verified(data: FileData) -> InstallFile {
-    InstallFile { data, verity: true }
 }

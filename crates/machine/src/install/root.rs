@@ -3,14 +3,13 @@
 use osmith_formats::tree::Tree;
 use osmith_formats::verity::Digest;
 
-use super::contents::plain;
 use super::folders::Folders;
-use super::{InstallError, InstallFile, repository};
+use super::{FileData, InstallError, repository};
 
 /// What the root file system is made of.
 pub(super) struct Parts<'a> {
     /// The tree the machine boots from.
-    pub(super) bootable: &'a Tree,
+    pub(super) bootable: Tree,
     /// The composefs image of `bootable`.
     pub(super) boot_image: Vec<u8>,
     /// Its digest.
@@ -23,10 +22,11 @@ pub(super) struct Parts<'a> {
     pub(super) origin: String,
 }
 
-/// The tree of the root file system.
-pub(super) fn tree(parts: Parts) -> Result<Tree<InstallFile>, InstallError> {
+/// The folders of the root file system; their sources follow `sources`.
+pub(super) fn tree(parts: Parts, sources: Vec<FileData>) -> Result<Folders, InstallError> {
     let mtime = parts.bootable.inode(parts.bootable.root()).metadata.mtime;
-    let mut root = Folders::new(mtime);
+    let mut root = Folders::new(mtime, sources);
+    add_state(&mut root, &parts.bootable, &parts.digest, &parts.origin);
     repository::create(&mut root);
     repository::add_objects(&mut root, parts.bootable);
     repository::add_image(&mut root, &parts.digest, parts.boot_image);
@@ -37,8 +37,7 @@ pub(super) fn tree(parts: Parts) -> Result<Tree<InstallFile>, InstallError> {
     repository::add_documents(&mut root, &documents, &parts.digest)?;
     root.symlink("ostree/bootc", "../composefs/bootc");
     root.folder("boot");
-    add_state(&mut root, parts.bootable, &parts.digest, &parts.origin);
-    Ok(root.finish())
+    Ok(root)
 }
 
 /// Adds what the machine may change: `/etc` of the deployment, and `/var`.
@@ -55,6 +54,6 @@ fn add_state(root: &mut Folders, bootable: &Tree, digest: &Digest, origin: &str)
 fn copy_folder(root: &mut Folders, path: &str, tree: &Tree, folder: &str) {
     root.folder(path);
     if let Some(id) = tree.lookup(folder.as_bytes()) {
-        root.copy(path, tree, id, plain);
+        root.copy(path, tree, id);
     }
 }

@@ -117,11 +117,15 @@ impl Sample {
     }
 }
 
-fn bytes_at<'a>(tree: &'a Tree<InstallFile>, path: &str) -> &'a [u8] {
-    match &file_at(tree, path).data {
+fn bytes_at<'a>(deployed: &'a Deployment, tree: &Tree<InstallFile>, path: &str) -> &'a [u8] {
+    match data_at(deployed, tree, path) {
         FileData::Bytes(bytes) => bytes,
-        FileData::Object { .. } => panic!("{path} is an object"),
+        FileData::Object(_) => panic!("{path} is an object"),
     }
+}
+
+fn data_at<'a>(deployed: &'a Deployment, tree: &Tree<InstallFile>, path: &str) -> &'a FileData {
+    &deployed.sources[file_at(tree, path).source as usize]
 }
 
 fn file_at<'a>(tree: &'a Tree<InstallFile>, path: &str) -> &'a InstallFile {
@@ -145,7 +149,11 @@ fn link_at(tree: &Tree<InstallFile>, path: &str) -> String {
 fn the_boot_entry_is_that_of_bootc() {
     let deployed = Sample::new().deploy().unwrap();
     let id = deployed.digest;
-    let text = bytes_at(&deployed.esp, "loader/entries/bootc_example_os-12.3-1.conf");
+    let text = bytes_at(
+        &deployed,
+        &deployed.esp,
+        "loader/entries/bootc_example_os-12.3-1.conf",
+    );
     let expected = format!(
         "title Example OS 12\nversion 12.3\nlinux /EFI/Linux/bootc_composefs-{id}/vmlinuz\n\
          initrd /EFI/Linux/bootc_composefs-{id}/initrd\n\
@@ -154,12 +162,9 @@ fn the_boot_entry_is_that_of_bootc() {
     );
     assert_eq!(String::from_utf8_lossy(text), expected);
     let kernel = file_at(&deployed.esp, &format!("EFI/Linux/bootc_composefs-{id}/vmlinuz"));
-    assert_eq!(kernel.data.size_bytes(), 5000);
-    let loader = FileData::Object {
-        digest: Digest::of(&[3; 200]),
-        size_bytes: 200,
-    };
-    assert_eq!(file_at(&deployed.esp, "EFI/BOOT/BOOTX64.EFI").data, loader);
+    assert_eq!(kernel.size_bytes, 5000);
+    let loader = data_at(&deployed, &deployed.esp, "EFI/BOOT/BOOTX64.EFI");
+    assert_eq!(*loader, FileData::Object(Digest::of(&[3; 200])));
     assert_eq!(deployed.kernel_version, "6.12.1");
     assert_eq!(deployed.title, "Example OS 12");
 }
@@ -169,13 +174,14 @@ fn the_repository_names_every_object_by_its_contents() {
     let sample = Sample::new();
     let deployed = sample.deploy().unwrap();
     let root = &deployed.root;
-    assert_eq!(bytes_at(root, "composefs/meta.json").len(), 219);
+    assert_eq!(bytes_at(&deployed, root, "composefs/meta.json").len(), 219);
     assert_eq!(
         root.inode(root.lookup(b"composefs").unwrap()).metadata.mode,
         0o700
     );
     let image_link = link_at(root, &format!("composefs/images/{}", deployed.digest));
     let image = bytes_at(
+        &deployed,
         root,
         &format!("composefs/{}", image_link.trim_start_matches("../")),
     );
@@ -192,7 +198,13 @@ fn the_manifest_keeps_the_configuration_and_that_the_image() {
 
     let deployed = Sample::new().deploy().unwrap();
     let root = &deployed.root;
-    let object = |link: &str| bytes_at(root, &format!("composefs/{}", link.trim_start_matches("../")));
+    let object = |link: &str| {
+        bytes_at(
+            &deployed,
+            root,
+            &format!("composefs/{}", link.trim_start_matches("../")),
+        )
+    };
     let [manifest, config] = [b"manifest".as_slice(), b"config"].map(Sha256Digest::of);
     let tag = format!("composefs/streams/refs/oci/localhost%2Fbootc-{manifest}");
     assert_eq!(link_at(root, &tag), format!("../../oci-manifest-{manifest}"));
@@ -219,19 +231,17 @@ fn etc_and_var_are_copies_without_verity() {
     let root = &deployed.root;
     let deploy = format!("state/deploy/{}", deployed.digest);
     assert_eq!(
-        bytes_at(root, &format!("{deploy}/etc/hosts")),
+        bytes_at(&deployed, root, &format!("{deploy}/etc/hosts")),
         b"127.0.0.1 localhost\n"
     );
-    let long = file_at(root, &format!("{deploy}/etc/long"));
-    assert!(matches!(long.data, FileData::Object { .. }) && !long.verity);
+    let long = format!("{deploy}/etc/long");
+    assert!(matches!(data_at(&deployed, root, &long), FileData::Object(_)));
+    assert!(!file_at(root, &long).verity);
     assert!(root.lookup(format!("{deploy}/etc/.updated").as_bytes()).is_none());
     assert_eq!(link_at(root, &format!("{deploy}/var")), "../../os/default/var");
-    assert_eq!(
-        file_at(root, "state/os/default/var/lib/seed").data.size_bytes(),
-        65
-    );
+    assert_eq!(file_at(root, "state/os/default/var/lib/seed").size_bytes, 65);
     assert_eq!(link_at(root, "ostree/bootc"), "../composefs/bootc");
-    let origin = bytes_at(root, &format!("{deploy}/{}.origin", deployed.digest));
+    let origin = bytes_at(&deployed, root, &format!("{deploy}/{}.origin", deployed.digest));
     let origin = Origin::parse(std::str::from_utf8(origin).unwrap()).unwrap();
     assert_eq!(origin.manifest_digest, Some(Sha256Digest::of(b"manifest")));
     let kernel_and_initramfs = [[1; 5000].as_slice(), &[2; 9000]].concat();
