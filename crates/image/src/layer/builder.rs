@@ -112,7 +112,7 @@ impl LayerBuilder {
     pub fn finish(self) -> Layer {
         let mut first_names: Vec<Option<LayerPath>> = vec![None; self.files.len()];
         let mut files: Vec<_> = self.files.into_iter().map(Some).collect();
-        let mut entries = BTreeMap::new();
+        let mut entries = Vec::with_capacity(self.changes.len());
         for (path, change) in self.changes {
             let entry = match change {
                 Change::Whiteout => Entry::Whiteout,
@@ -135,7 +135,7 @@ impl LayerBuilder {
                     },
                 },
             };
-            entries.insert(path, entry);
+            entries.push((path, entry));
         }
         Layer { entries }
     }

@@ -37,7 +37,9 @@ pub fn diff(lower: &Tree<Content>, upper: &Tree<Content>) -> Layer {
         entries.insert(path.clone(), entry);
     }
     entries.extend(whiteouts(&before, &after));
-    Layer { entries }
+    Layer {
+        entries: entries.into_iter().collect(),
+    }
 }
 
 /// One layer that does what `layers`, applied one after the other on `base`, do.

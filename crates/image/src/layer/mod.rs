@@ -13,7 +13,6 @@ mod diff;
 mod path;
 mod record;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use osmith_formats::tree::{Content, Device, Metadata, Name, Timestamp};
@@ -31,7 +30,8 @@ use crate::digest::Sha256Digest;
 /// Changes to a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layer {
-    entries: BTreeMap<LayerPath, Entry>,
+    /// In byte order of the paths.
+    entries: Vec<(LayerPath, Entry)>,
 }
 
 /// What a layer says about a path.
@@ -151,12 +151,13 @@ impl Failure for LayerError {
 impl Layer {
     /// The entries, in byte order of their paths.
     pub fn entries(&self) -> impl Iterator<Item = (&LayerPath, &Entry)> {
-        self.entries.iter()
+        self.entries.iter().map(|(path, entry)| (path, entry))
     }
 
     /// What the layer says about a path.
     pub fn entry(&self, path: &LayerPath) -> Option<&Entry> {
-        self.entries.get(path)
+        let position = self.entries.binary_search_by(|(other, _)| other.cmp(path)).ok()?;
+        self.entries.get(position).map(|(_, entry)| entry)
     }
 
     /// How many entries the layer has.
@@ -171,7 +172,7 @@ impl Layer {
 
     /// The file contents, in the order of the entries.
     pub fn contents(&self) -> impl Iterator<Item = &Content> {
-        self.entries.values().filter_map(|entry| match entry {
+        self.entries.iter().filter_map(|(_, entry)| match entry {
             Entry::Node {
                 node: LayerNode::Regular(content),
                 ..
@@ -187,7 +188,7 @@ impl Layer {
 
     /// Changes every modification time.
     pub fn map_mtimes(&mut self, mut change: impl FnMut(Timestamp) -> Timestamp) {
-        for entry in self.entries.values_mut() {
+        for (_, entry) in &mut self.entries {
             if let Entry::Node { metadata, .. } = entry {
                 metadata.mtime = change(metadata.mtime);
             }

@@ -7,7 +7,6 @@
 //! The [`LayerId`] is the SHA-256 of the version and the entries before compression, so that another release of the
 //! compressor does not rename layers.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 
@@ -125,7 +124,7 @@ impl Layer {
 }
 
 /// Reads entries one by one: all their records at once would take more memory than the entries.
-fn parse_entries(bytes: &[u8]) -> postcard::Result<BTreeMap<LayerPath, Entry>> {
+fn parse_entries(bytes: &[u8]) -> postcard::Result<Vec<(LayerPath, Entry)>> {
     let (count, mut rest) = postcard::take_from_bytes::<u64>(bytes)?;
     let mut entries = Vec::new();
     let mut sets = XattrSets::default();
@@ -134,7 +133,9 @@ fn parse_entries(bytes: &[u8]) -> postcard::Result<BTreeMap<LayerPath, Entry>> {
         entries.push((LayerPath::trusted(&path.0), record.into_entry(&mut sets)?));
         rest = after;
     }
-    Ok(entries.into_iter().collect())
+    // Whoever wrote them may have had another order.
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(entries)
 }
 
 fn id_of(entries: &[u8]) -> LayerId {
