@@ -1,10 +1,10 @@
 //! The inodes of a composefs image, breadth first, with the attributes that overlayfs reads.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::{Error, Reason};
-use crate::erofs::{Attribute, Attributes, Entry, FileType, Listing, Value};
+use crate::erofs::{Attribute, Entry, FileType, Listing, Value};
 use crate::tree::{Content, Device, INLINE_MAX_BYTES, InodeId, Metadata, Node, Tree};
 use crate::verity::Digest;
 
@@ -13,6 +13,7 @@ const TARGET_MAX_BYTES: usize = 4095;
 const FILE_MAX_BYTES: u64 = 1 << 43;
 const METACOPY: &[u8] = b"trusted.overlay.metacopy";
 const REDIRECT: &[u8] = b"trusted.overlay.redirect";
+const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 const OVERLAY: &[u8] = b"trusted.overlay.";
 const ESCAPED_OVERLAY: &[u8] = b"trusted.overlay.overlay.";
 /// What makes an empty file a whiteout for an overlay on top of the composefs, with either attribute prefix.
@@ -33,16 +34,63 @@ static OBJECT_DIRECTORIES: [[u8; 2]; 256] = object_directories();
 /// An inode of the image.
 pub(super) struct Inode<'a> {
     pub(super) metadata: &'a Metadata,
-    pub(super) attributes: Attributes<'a>,
     pub(super) links: u32,
+    /// What overlay file systems take it for, beside what [`Body`] says.
+    marks: Marks,
     pub(super) body: Body<'a>,
+}
+
+/// Marks for overlay file systems.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    /// The root of the image.
+    opaque: bool,
+    /// A file that stands for a whiteout of the tree.
+    whiteout: bool,
+    /// A directory with such files.
+    whiteouts: bool,
+}
+
+impl<'a> Inode<'a> {
+    /// The attributes, made when they are asked for: an image has three for every file. Those of the tree are out of
+    /// overlayfs's way.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = Attribute<'a>> + use<'a> {
+        self.named_values()
+            .filter_map(|(name, value)| Attribute::new(name, value))
+    }
+
+    fn named_values(&self) -> impl Iterator<Item = (Cow<'a, [u8]>, Value<'a>)> + use<'a> {
+        let object = match self.body {
+            // struct ovl_metacopy: version, length of all, flags, algorithm 2 (SHA-512), digest.
+            Body::Object { digest, .. } => Some([
+                (METACOPY, Value::Digest([0, 68, 0, 2], digest)),
+                (REDIRECT, Value::ObjectPath(digest)),
+            ]),
+            _ => None,
+        };
+        let marks = self.marks;
+        let opaque = marks.opaque.then_some((OPAQUE, &b"y"[..]));
+        let whiteout = WHITEOUT.into_iter().filter(move |_| marks.whiteout);
+        let whiteouts = WHITEOUTS.into_iter().filter(move |_| marks.whiteouts);
+        let marks = opaque.into_iter().chain(whiteout).chain(whiteouts);
+        let marks = marks.map(|(name, value)| (name, Value::Bytes(value)));
+        let fixed = object.into_iter().flatten().chain(marks);
+        let own = self.metadata.xattrs.iter().map(|(name, value)| {
+            let name = match name.strip_prefix(OVERLAY) {
+                Some(rest) => [ESCAPED_OVERLAY, rest].concat().into(),
+                None => Cow::Borrowed(name),
+            };
+            (name, Value::Bytes(value))
+        });
+        fixed.map(|(name, value)| (Cow::Borrowed(name), value)).chain(own)
+    }
 }
 
 /// The kind of an inode, and what is stored for it.
 pub(super) enum Body<'a> {
-    Directory(Listing<'a>),
+    Directory(Box<Listing<'a>>),
     Inline(&'a [u8]),
-    Object { size_bytes: u64 },
+    Object { digest: &'a Digest, size_bytes: u64 },
     Symlink(&'a [u8]),
     CharacterDevice(u32),
     BlockDevice(u32),
@@ -68,7 +116,7 @@ impl Body<'_> {
 pub(super) struct Collected<'a> {
     pub(super) inodes: Vec<Inode<'a>>,
     /// The inode of the directory that names an inode, and the name.
-    places: Vec<(usize, &'a [u8])>,
+    places: Vec<(u32, &'a [u8])>,
 }
 
 impl<'a> Collected<'a> {
@@ -79,7 +127,7 @@ impl<'a> Collected<'a> {
         while at != 0 {
             let (directory, name) = self.places[at];
             names.push(name);
-            at = directory;
+            at = directory as usize;
         }
         names.reverse();
         Error {
@@ -89,47 +137,18 @@ impl<'a> Collected<'a> {
     }
 
     /// Takes the next number for what `directory` calls `name`.
-    fn add(
-        &mut self,
-        directory: usize,
-        name: &'a [u8],
-        links: u32,
-        metadata: &'a Metadata,
-        body: Body<'a>,
-    ) -> usize {
-        self.inodes.push(Inode {
-            metadata,
-            attributes: Attributes::default(),
-            links,
-            body,
-        });
+    fn add(&mut self, directory: u32, name: &'a [u8], inode: Inode<'a>) -> u32 {
+        self.inodes.push(inode);
         self.places.push((directory, name));
-        self.inodes.len() - 1
+        (self.inodes.len() - 1) as u32
     }
 
-    fn add_attribute(
-        &mut self,
-        position: usize,
-        name: impl Into<Cow<'a, [u8]>>,
-        value: Value<'a>,
-    ) -> Result<(), Error> {
-        let name = name.into();
-        let Some(attribute) = Attribute::new(name.clone(), value) else {
-            let name = String::from_utf8_lossy(&name).into_owned();
-            return Err(self.refuse(position, Reason::AttributeLength(name)));
-        };
-        self.inodes[position].attributes.add(attribute);
-        Ok(())
-    }
-
-    /// Adds the attributes of the tree, out of overlayfs's way.
-    fn add_own_attributes(&mut self, position: usize) -> Result<(), Error> {
-        let metadata = self.inodes[position].metadata;
-        for (name, value) in &metadata.xattrs {
-            let value = Value::Bytes(value);
-            match name.strip_prefix(OVERLAY) {
-                Some(rest) => self.add_attribute(position, [ESCAPED_OVERLAY, rest].concat(), value)?,
-                None => self.add_attribute(position, name, value)?,
+    /// Refuses an inode whose attributes are too long.
+    fn require_attributes(&self, position: u32) -> Result<(), Error> {
+        for (name, value) in self.inodes[position as usize].named_values() {
+            if Attribute::new(name.clone(), value).is_none() {
+                let name = String::from_utf8_lossy(&name).into_owned();
+                return Err(self.refuse(position as usize, Reason::AttributeLength(name)));
             }
         }
         Ok(())
@@ -149,7 +168,8 @@ pub(super) fn collect<'a>(tree: &'a Tree<Content>, whiteout: &'a Metadata) -> Re
             inodes: Vec::new(),
             places: Vec::new(),
         },
-        pending: VecDeque::new(),
+        directories: Vec::new(),
+        devices: Vec::new(),
     };
     walk.run()?;
     Ok(walk.collected)
@@ -172,42 +192,39 @@ fn homes(tree: &Tree<Content>, links: &[u32]) -> Vec<Option<InodeId>> {
     homes
 }
 
-/// What a name stands for before every inode has a position.
-#[derive(Clone, Copy)]
-enum Target {
-    Position(usize),
-    /// Numbered in a directory that is yet to come.
-    Later(InodeId),
-}
-
 struct Walk<'a> {
     tree: &'a Tree<Content>,
     whiteout: &'a Metadata,
     links: Vec<u32>,
     homes: Vec<Option<InodeId>>,
-    positions: Vec<Option<usize>>,
+    positions: Vec<Option<u32>>,
     collected: Collected<'a>,
-    pending: VecDeque<(InodeId, usize)>,
+    /// In the order of their positions.
+    directories: Vec<(InodeId, u32)>,
+    /// Those in the root that the tree does not have.
+    devices: Vec<(&'a [u8], u32)>,
 }
 
 impl<'a> Walk<'a> {
     fn run(&mut self) -> Result<(), Error> {
         let root = self.add_named(0, b"", self.tree.root())?;
-        let mut listings = Vec::new();
-        while let Some((id, position)) = self.pending.pop_front() {
-            listings.push((position, self.number_children(id, position)?));
+        let mut numbered = 0;
+        while let Some((id, position)) = self.directories.get(numbered).copied() {
+            self.number_children(id, position)?;
+            numbered += 1;
         }
-        for (position, names) in listings {
-            let listing = Listing::new(self.entries(position, names));
-            self.collected.inodes[position].links = listing.directory_count();
-            self.collected.inodes[position].body = Body::Directory(listing);
+        for (id, position) in std::mem::take(&mut self.directories) {
+            let listing = Listing::new(self.entries(id, position));
+            let inode = &mut self.collected.inodes[position as usize];
+            inode.links = listing.directory_count();
+            inode.body = Body::Directory(Box::new(listing));
         }
-        self.collected
-            .add_attribute(root, &b"trusted.overlay.opaque"[..], Value::Bytes(b"y"))
+        self.collected.inodes[root as usize].marks.opaque = true;
+        Ok(())
     }
 
     /// Numbers what a directory names, in the order of the names.
-    fn number_children(&mut self, id: InodeId, position: usize) -> Result<Vec<(&'a [u8], Target)>, Error> {
+    fn number_children(&mut self, id: InodeId, position: u32) -> Result<(), Error> {
         let named = self.tree.inode(id).entries().into_iter().flatten();
         let mut children: BTreeMap<&'a [u8], Option<InodeId>> =
             named.map(|(name, child)| (&**name, Some(*child))).collect();
@@ -216,116 +233,94 @@ impl<'a> Walk<'a> {
                 children.entry(name).or_insert(None);
             }
         }
-        let mut names = Vec::with_capacity(children.len());
-        let mut has_whiteout = false;
         for (name, child) in children {
-            let target = match child {
-                None => Target::Position(self.collected.add(
-                    position,
-                    name,
-                    1,
-                    self.whiteout,
-                    Body::CharacterDevice(0),
-                )),
-                Some(child) => self.number_child(id, position, name, child)?,
+            let Some(child) = child else {
+                let device = Inode {
+                    metadata: self.whiteout,
+                    links: 1,
+                    marks: Marks::default(),
+                    body: Body::CharacterDevice(0),
+                };
+                let added = self.collected.add(position, name, device);
+                self.collected.require_attributes(added)?;
+                self.devices.push((name, added));
+                continue;
             };
-            if child.is_none() {
-                self.collected
-                    .add_own_attributes(self.collected.inodes.len() - 1)?;
-            }
-            has_whiteout |= child.is_some_and(|child| self.is_escaped(position, name, child));
-            names.push((name, target));
-        }
-        if has_whiteout {
-            for (name, value) in WHITEOUTS {
-                self.collected
-                    .add_attribute(position, name, Value::Bytes(value))?;
+            self.number_child(id, position, name, child)?;
+            if self.is_escaped(position, name, child) {
+                self.collected.inodes[position as usize].marks.whiteouts = true;
             }
         }
-        Ok(names)
+        Ok(())
     }
 
     fn number_child(
         &mut self,
         id: InodeId,
-        position: usize,
+        position: u32,
         name: &'a [u8],
         child: InodeId,
-    ) -> Result<Target, Error> {
-        if let Some(position) = self.positions[child.index()] {
-            return Ok(Target::Position(position));
-        }
-        if self.homes[child.index()].is_some_and(|home| home != id) {
-            return Ok(Target::Later(child));
+    ) -> Result<(), Error> {
+        let is_elsewhere = self.homes[child.index()].is_some_and(|home| home != id);
+        if is_elsewhere || self.positions[child.index()].is_some() {
+            return Ok(());
         }
         let added = self.add_named(position, name, child)?;
         if self.is_escaped(position, name, child) {
-            self.collected.inodes[added].body = Body::Inline(b"");
-            for (name, value) in WHITEOUT {
-                self.collected.add_attribute(added, name, Value::Bytes(value))?;
-            }
+            let inode = &mut self.collected.inodes[added as usize];
+            inode.body = Body::Inline(b"");
+            inode.marks.whiteout = true;
         }
-        Ok(Target::Position(added))
+        Ok(())
     }
 
     /// Gives an inode of the tree the next position.
-    fn add_named(&mut self, directory: usize, name: &'a [u8], id: InodeId) -> Result<usize, Error> {
+    fn add_named(&mut self, directory: u32, name: &'a [u8], id: InodeId) -> Result<u32, Error> {
         let inode = self.tree.inode(id);
         let links = self.links[id.index()];
         let (body, refused) = match body(&inode.node) {
             Ok(body) => (body, None),
             Err(reason) => (Body::Fifo, Some(reason)),
         };
-        let position = self.collected.add(directory, name, links, &inode.metadata, body);
+        let numbered = Inode {
+            metadata: &inode.metadata,
+            links,
+            marks: Marks::default(),
+            body,
+        };
+        let position = self.collected.add(directory, name, numbered);
         self.positions[id.index()] = Some(position);
         let is_name = id == self.tree.root() || is_file_name(name);
         let refused = refused.or_else(|| (!is_name).then_some(Reason::Name));
         if let Some(reason) = refused.or_else(|| refuse_links(&inode.node, links)) {
-            return Err(self.collected.refuse(position, reason));
+            return Err(self.collected.refuse(position as usize, reason));
         }
-        match &inode.node {
-            Node::Directory(_) => self.pending.push_back((id, position)),
-            Node::Regular(Content::Object { digest, .. }) => self.add_object(position, digest)?,
-            _ => {}
+        if inode.entries().is_some() {
+            self.directories.push((id, position));
         }
-        self.collected.add_own_attributes(position)?;
+        self.collected.require_attributes(position)?;
         Ok(position)
     }
 
-    fn add_object(&mut self, position: usize, digest: &'a Digest) -> Result<(), Error> {
-        // struct ovl_metacopy: version, length of all, flags, algorithm 2 (SHA-512), digest.
-        let metacopy = Value::Digest([0, 68, 0, 2], digest);
-        self.collected.add_attribute(position, METACOPY, metacopy)?;
-        let redirect = Value::ObjectPath(digest);
-        self.collected.add_attribute(position, REDIRECT, redirect)
-    }
-
     /// Whether an inode is a whiteout of the tree, not one of the 256 in the root that the image has anyway.
-    fn is_escaped(&self, directory: usize, name: &[u8], id: InodeId) -> bool {
+    fn is_escaped(&self, directory: u32, name: &[u8], id: InodeId) -> bool {
         let inode = self.tree.inode(id);
         let in_place = directory == 0 && OBJECT_DIRECTORIES.iter().any(|other| other == name);
         is_whiteout(&inode.node) && !(in_place && inode.metadata == *self.whiteout)
     }
 
     /// The entries of the directory at a position, every inode being numbered by now.
-    fn entries(&self, position: usize, names: Vec<(&'a [u8], Target)>) -> Vec<Entry<'a>> {
-        let (parent, _) = self.collected.places[position];
-        let own = [
-            (&b"."[..], Target::Position(position)),
-            (&b".."[..], Target::Position(parent)),
-        ];
-        let all = own.into_iter().chain(names);
-        all.map(|(name, target)| {
-            let inode = match target {
-                Target::Position(position) => position,
-                Target::Later(id) => self.positions[id.index()].unwrap_or_default(),
-            };
-            let file_type = self.collected.inodes[inode].body.file_type();
-            Entry {
-                name,
-                inode,
-                file_type,
-            }
+    fn entries(&self, id: InodeId, position: u32) -> Vec<Entry<'a>> {
+        let (parent, _) = self.collected.places[position as usize];
+        let own = [(&b"."[..], position), (&b".."[..], parent)];
+        let named = self.tree.inode(id).entries().into_iter().flatten();
+        let named = named.map(|(name, child)| (&**name, self.positions[child.index()].unwrap_or_default()));
+        let devices = self.devices.iter().copied().filter(|_| position == 0);
+        let all = own.into_iter().chain(named).chain(devices);
+        all.map(|(name, inode)| Entry {
+            name,
+            inode,
+            file_type: self.collected.inodes[inode as usize].body.file_type(),
         })
         .collect()
     }
@@ -333,7 +328,7 @@ impl<'a> Walk<'a> {
 
 fn body<'a>(node: &'a Node<Content>) -> Result<Body<'a>, Reason> {
     Ok(match node {
-        Node::Directory(_) => Body::Directory(Listing::new(Vec::new())),
+        Node::Directory(_) => Body::Directory(Box::new(Listing::new(Vec::new()))),
         Node::Regular(Content::Inline(bytes)) if bytes.len() > INLINE_MAX_BYTES => {
             return Err(Reason::InlineLength(bytes.len()));
         }
@@ -341,7 +336,8 @@ fn body<'a>(node: &'a Node<Content>) -> Result<Body<'a>, Reason> {
         Node::Regular(Content::Object { size_bytes, .. }) if *size_bytes > FILE_MAX_BYTES => {
             return Err(Reason::FileSize(*size_bytes));
         }
-        Node::Regular(Content::Object { size_bytes, .. }) => Body::Object {
+        Node::Regular(Content::Object { digest, size_bytes }) => Body::Object {
+            digest,
             size_bytes: *size_bytes,
         },
         Node::Symlink(target) if !is_target(target) => return Err(Reason::Target),

@@ -3,8 +3,8 @@
 use super::inodes::{Body, Collected, Inode};
 use super::{Error, Reason};
 use crate::erofs::{
-    Attribute, BLOCK_BITS, BLOCK_BYTES, DataLayout, InodeHeader, SLOT_BYTES, SUPERBLOCK_BYTES,
-    SUPERBLOCK_OFFSET, Superblock,
+    Attributes, BLOCK_BITS, BLOCK_BYTES, DataLayout, InodeHeader, SLOT_BYTES, SUPERBLOCK_BYTES,
+    SUPERBLOCK_OFFSET, Shared, Superblock,
 };
 use crate::tree::Timestamp;
 
@@ -18,7 +18,7 @@ const HOLE: [u8; 4] = [0xff; 4];
 /// An image whose inodes are numbered.
 pub(super) struct Image<'a> {
     pub(super) collected: &'a Collected<'a>,
-    pub(super) shared: &'a [Attribute<'a>],
+    pub(super) shared: Shared<'a>,
     pub(super) build_time: Timestamp,
     pub(super) has_acl: bool,
 }
@@ -39,13 +39,13 @@ struct Layout {
     end: usize,
 }
 
-impl Image<'_> {
+impl<'a> Image<'a> {
     /// The bytes of the image.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let layout = self.layout()?;
         let too_large = |_| self.collected.refuse(0, Reason::TreeSize);
         let references = self.references(&layout).map_err(too_large)?;
-        let nid = |inode: usize| (layout.places[inode].offset / SLOT_BYTES) as u64;
+        let nid = |inode: u32| (layout.places[inode as usize].offset / SLOT_BYTES) as u64;
         let superblock = Superblock {
             root_nid: u16::try_from(nid(0)).map_err(too_large)?,
             inodes: self.collected.inodes.len() as u64,
@@ -57,22 +57,30 @@ impl Image<'_> {
         self.append_headers(&mut out, &superblock);
         for (number, (inode, place)) in self.collected.inodes.iter().zip(&layout.places).enumerate() {
             out.resize(place.offset, 0);
-            let header = self.header(number, place.block)?;
+            let attributes = self.attributes(inode);
+            let header = self.header(number, &attributes, place.block)?;
             header.append_to(&mut out, self.build_time);
-            inode.attributes.append_to(&mut out, &references);
+            attributes.append_to(&mut out, &references);
             append_tail(inode, header.layout, &mut out, nid);
         }
         out.resize(layout.inodes_end, 0);
-        for attribute in self.shared {
+        for attribute in self.shared.table() {
             attribute.append_to(&mut out);
         }
         out.resize(layout.blocks_start, 0);
         for (number, (inode, place)) in self.collected.inodes.iter().zip(&layout.places).enumerate() {
             debug_assert_eq!(out.len(), place.block * BLOCK_BYTES);
-            append_blocks(inode, self.header(number, place.block)?.layout, &mut out, nid);
+            if has_blocks(inode) {
+                let header = self.header(number, &self.attributes(inode), place.block)?;
+                append_blocks(inode, header.layout, &mut out, nid);
+            }
         }
         debug_assert_eq!(out.len(), layout.end);
         Ok(out)
+    }
+
+    fn attributes(&self, inode: &Inode<'a>) -> Attributes<'a> {
+        Attributes::new(inode.attributes().collect(), &self.shared)
     }
 
     fn append_headers(&self, out: &mut Vec<u8>, superblock: &Superblock) {
@@ -87,21 +95,22 @@ impl Image<'_> {
     fn layout(&self) -> Result<Layout, Error> {
         let mut position = SUPERBLOCK_OFFSET + SUPERBLOCK_BYTES;
         let mut places = Vec::with_capacity(self.collected.inodes.len());
-        let mut blocks = Vec::with_capacity(self.collected.inodes.len());
         for (number, inode) in self.collected.inodes.iter().enumerate() {
-            let header = self.header(number, 0)?;
-            let fixed_bytes = header.stored_bytes(self.build_time) + inode.attributes.stored_bytes();
+            let attributes = self.attributes(inode);
+            let header = self.header(number, &attributes, 0)?;
+            let fixed_bytes = header.stored_bytes(self.build_time) + attributes.stored_bytes();
             let tail_bytes = tail_bytes(inode, header.layout);
             let offset = offset(inode, position, fixed_bytes, tail_bytes);
-            blocks.push(block_count(inode, header.layout));
-            places.push(Place { offset, block: 0 });
+            let block = block_count(inode, header.layout);
+            places.push(Place { offset, block });
             position = (offset + fixed_bytes + tail_bytes).next_multiple_of(SLOT_BYTES);
         }
-        let shared_bytes: usize = self.shared.iter().map(Attribute::stored_bytes).sum();
+        let shared = self.shared.table().into_iter();
+        let shared_bytes: usize = shared.map(|attribute| attribute.stored_bytes()).sum();
         let blocks_start = (position + shared_bytes).next_multiple_of(BLOCK_BYTES);
         let mut block = blocks_start / BLOCK_BYTES;
-        for (place, count) in places.iter_mut().zip(blocks) {
-            place.block = block;
+        for place in &mut places {
+            let count = std::mem::replace(&mut place.block, block);
             block += count;
         }
         Ok(Layout {
@@ -115,7 +124,7 @@ impl Image<'_> {
     /// References to the shared attributes: words from the start of the block in which the inodes end.
     fn references(&self, layout: &Layout) -> Result<Vec<u32>, std::num::TryFromIntError> {
         let mut offset = layout.inodes_end % BLOCK_BYTES;
-        let words = self.shared.iter().map(|attribute| {
+        let words = self.shared.table().into_iter().map(|attribute| {
             let reference = u32::try_from(offset / 4);
             offset += attribute.stored_bytes();
             reference
@@ -123,11 +132,10 @@ impl Image<'_> {
         words.collect()
     }
 
-    fn header(&self, number: usize, block: usize) -> Result<InodeHeader, Error> {
+    fn header(&self, number: usize, attributes: &Attributes<'_>, block: usize) -> Result<InodeHeader, Error> {
         let inode = &self.collected.inodes[number];
         let too_large = |_| self.collected.refuse(0, Reason::TreeSize);
-        let attribute_words = inode
-            .attributes
+        let attribute_words = attributes
             .word_count()
             .ok_or_else(|| self.collected.refuse(number, Reason::AttributeCount))?;
         let block = u32::try_from(block).map_err(too_large)?;
@@ -141,7 +149,9 @@ impl Image<'_> {
             }
             Body::Inline([]) => (DataLayout::FlatPlain, 0, 0),
             Body::Inline(bytes) => (DataLayout::FlatInline, 0, bytes.len() as u64),
-            Body::Object { size_bytes } => (DataLayout::ChunkBased, chunk_format(*size_bytes), *size_bytes),
+            Body::Object { size_bytes, .. } => {
+                (DataLayout::ChunkBased, chunk_format(*size_bytes), *size_bytes)
+            }
             Body::Symlink(target) => (DataLayout::FlatInline, 0, target.len() as u64),
             Body::CharacterDevice(device) | Body::BlockDevice(device) => (DataLayout::FlatPlain, *device, 0),
             Body::Fifo | Body::Socket => (DataLayout::FlatPlain, 0, 0),
@@ -159,7 +169,7 @@ impl Image<'_> {
             mtime: inode.metadata.mtime,
         };
         if matches!(inode.body, Body::Symlink(_)) {
-            let fixed_bytes = header.stored_bytes(self.build_time) + inode.attributes.stored_bytes();
+            let fixed_bytes = header.stored_bytes(self.build_time) + attributes.stored_bytes();
             if fixed_bytes as u64 + size_bytes >= BLOCK_BYTES as u64 {
                 header.layout = DataLayout::FlatPlain;
                 header.union = block;
@@ -180,11 +190,16 @@ fn tail_bytes(inode: &Inode<'_>, layout: DataLayout) -> usize {
     match &inode.body {
         Body::Directory(listing) => listing.rest_bytes(),
         Body::Inline(bytes) => bytes.len(),
-        Body::Object { size_bytes: 0 } => 0,
+        Body::Object { size_bytes: 0, .. } => 0,
         Body::Object { .. } => HOLE.len(),
         Body::Symlink(target) if layout == DataLayout::FlatInline => target.len(),
         _ => 0,
     }
+}
+
+/// Whether an inode can have blocks of its own.
+fn has_blocks(inode: &Inode<'_>) -> bool {
+    matches!(inode.body, Body::Directory(_) | Body::Symlink(_))
 }
 
 /// How many blocks of its own an inode has.
@@ -216,17 +231,17 @@ fn offset(inode: &Inode<'_>, position: usize, fixed_bytes: usize, tail_bytes: us
     }
 }
 
-fn append_tail(inode: &Inode<'_>, layout: DataLayout, out: &mut Vec<u8>, nid: impl Fn(usize) -> u64) {
+fn append_tail(inode: &Inode<'_>, layout: DataLayout, out: &mut Vec<u8>, nid: impl Fn(u32) -> u64) {
     match &inode.body {
         Body::Directory(listing) => listing.append_rest(out, nid),
         Body::Inline(bytes) => out.extend_from_slice(bytes),
-        Body::Object { size_bytes } if *size_bytes > 0 => out.extend_from_slice(&HOLE),
+        Body::Object { size_bytes, .. } if *size_bytes > 0 => out.extend_from_slice(&HOLE),
         Body::Symlink(target) if layout == DataLayout::FlatInline => out.extend_from_slice(target),
         _ => {}
     }
 }
 
-fn append_blocks(inode: &Inode<'_>, layout: DataLayout, out: &mut Vec<u8>, nid: impl Fn(usize) -> u64) {
+fn append_blocks(inode: &Inode<'_>, layout: DataLayout, out: &mut Vec<u8>, nid: impl Fn(u32) -> u64) {
     match &inode.body {
         Body::Directory(listing) => listing.append_blocks(out, nid),
         Body::Symlink(target) if layout == DataLayout::FlatPlain => {

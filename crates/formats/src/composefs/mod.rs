@@ -86,20 +86,15 @@ pub enum Reason {
 /// The tree is stored as it is; for the image a machine boots from, see [`bootable`].
 pub fn image(tree: &Tree<Content>) -> Result<Vec<u8>, Error> {
     let whiteout = whiteout_metadata(&tree.inode(tree.root()).metadata);
-    let mut collected = inodes::collect(tree, &whiteout)?;
-    let has_acl = collected
-        .inodes
-        .iter()
-        .flat_map(|inode| inode.attributes.own())
-        .any(erofs::Attribute::is_acl);
-    let attributes = collected.inodes.iter_mut().map(|inode| &mut inode.attributes);
-    let shared = erofs::share(&mut attributes.collect::<Vec<_>>());
+    let collected = inodes::collect(tree, &whiteout)?;
+    let attributes = || collected.inodes.iter().flat_map(inodes::Inode::attributes);
+    let has_acl = attributes().any(|attribute| attribute.is_acl());
     let times = collected.inodes.iter().map(|inode| inode.metadata.mtime);
     // Negative seconds sort as very large ones, as the field is unsigned on disk.
     let build_time = times.min_by_key(|time| (time.seconds as u64, time.nanoseconds));
     layout::Image {
         collected: &collected,
-        shared: &shared,
+        shared: erofs::Shared::of(attributes),
         build_time: build_time.unwrap_or_default(),
         has_acl,
     }

@@ -10,6 +10,8 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use xxhash_rust::xxh32::xxh32;
 
@@ -32,7 +34,7 @@ const ACL_ACCESS: u8 = 2;
 const ACL_DEFAULT: u8 = 3;
 
 /// A value: bytes, or what is made of a digest when it is written, as an image has two of these for every file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Value<'a> {
     /// The bytes.
     Bytes(&'a [u8]),
@@ -67,7 +69,7 @@ impl Value<'_> {
 }
 
 /// A name and its value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Attribute<'a> {
     prefix: u8,
     suffix: Cow<'a, [u8]>,
@@ -114,6 +116,12 @@ impl<'a> Attribute<'a> {
         out.resize(end, 0);
     }
 
+    fn hash_value(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
     fn filter_bit(&self) -> u32 {
         1 << (xxh32(&self.suffix, FILTER_SEED + u32::from(self.prefix)) % 32)
     }
@@ -133,8 +141,8 @@ impl<'a> Attribute<'a> {
     }
 }
 
-/// The attributes of one inode.
-#[derive(Debug, Default)]
+/// The attributes of one inode, as they are stored.
+#[derive(Debug)]
 pub(crate) struct Attributes<'a> {
     own: Vec<Attribute<'a>>,
     /// Positions in the shared table.
@@ -143,17 +151,23 @@ pub(crate) struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// Adds an attribute.
-    pub(crate) fn add(&mut self, attribute: Attribute<'a>) {
-        self.filter |= attribute.filter_bit();
-        // Few inodes have more than three.
-        self.own.reserve_exact(1);
-        self.own.push(attribute);
-    }
-
-    /// The attributes that are not in the shared table.
-    pub(crate) fn own(&self) -> &[Attribute<'a>] {
-        &self.own
+    /// Sorts attributes, and takes from the table what is there.
+    pub(crate) fn new(mut all: Vec<Attribute<'a>>, table: &Shared<'a>) -> Self {
+        all.sort_by(Attribute::compare);
+        let filter = all
+            .iter()
+            .fold(0, |filter, attribute| filter | attribute.filter_bit());
+        let mut shared = Vec::new();
+        all.retain(|attribute| {
+            let position = table.position(attribute);
+            shared.extend(position);
+            position.is_none()
+        });
+        Attributes {
+            own: all,
+            shared,
+            filter,
+        }
     }
 
     /// The length of all that [`Attributes::append_to`] writes.
@@ -191,31 +205,45 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// Sorts the attributes of every inode and moves those that occur more than once into the shared table, which is
-/// returned: in descending order, as `mkcomposefs` writes it.
-pub(crate) fn share<'a>(inodes: &mut [&mut Attributes<'a>]) -> Vec<Attribute<'a>> {
-    for inode in inodes.iter_mut() {
-        inode.own.sort_by(Attribute::compare);
+/// The attributes that occur more than once.
+#[derive(Debug)]
+pub(crate) struct Shared<'a> {
+    /// Where each one is in the table.
+    positions: BTreeMap<Attribute<'a>, u32>,
+}
+
+impl<'a> Shared<'a> {
+    /// Finds them among the attributes of all inodes, which `all` lists as often as it is called. Most occur once: of
+    /// these only a hash is kept.
+    pub(crate) fn of<I: Iterator<Item = Attribute<'a>>>(all: impl Fn() -> I) -> Self {
+        let mut hashes: Vec<u64> = all().map(|attribute| attribute.hash_value()).collect();
+        hashes.sort_unstable();
+        let repeated: Vec<u64> = hashes
+            .chunk_by(|a, b| a == b)
+            .filter_map(|equal| equal.get(1).copied())
+            .collect();
+        drop(hashes);
+        let mut counts: BTreeMap<Attribute<'a>, u32> = BTreeMap::new();
+        for attribute in all().filter(|attribute| repeated.binary_search(&attribute.hash_value()).is_ok()) {
+            *counts.entry(attribute).or_default() += 1;
+        }
+        counts.retain(|_, count| *count > 1);
+        let mut shared = Shared { positions: counts };
+        let order: Vec<Attribute<'a>> = shared.table().into_iter().cloned().collect();
+        for (attribute, position) in order.into_iter().zip(0..) {
+            shared.positions.insert(attribute, position);
+        }
+        shared
     }
-    let mut all: Vec<&Attribute<'a>> = inodes.iter().flat_map(|inode| &inode.own).collect();
-    all.sort_unstable();
-    let repeated = all.chunk_by(|a, b| a == b).filter(|equal| equal.len() > 1);
-    let mut table: Vec<Attribute<'a>> = repeated.map(|equal| equal[0].clone()).collect();
-    let mut order: Vec<u32> = (0..table.len() as u32).collect();
-    order.sort_by(|a, b| table[*b as usize].compare(&table[*a as usize]));
-    let mut positions = vec![0; table.len()];
-    for (position, found) in order.iter().zip(0..) {
-        positions[*position as usize] = found;
+
+    /// The table: in descending order, as `mkcomposefs` writes it.
+    pub(crate) fn table(&self) -> Vec<&Attribute<'a>> {
+        let mut table: Vec<_> = self.positions.keys().collect();
+        table.sort_by(|a, b| b.compare(a));
+        table
     }
-    for Attributes { own, shared, .. } in inodes {
-        own.retain(|attribute| match table.binary_search(attribute) {
-            Ok(found) => {
-                shared.push(positions[found]);
-                false
-            }
-            Err(_) => true,
-        });
+
+    fn position(&self, attribute: &Attribute<'a>) -> Option<u32> {
+        self.positions.get(attribute).copied()
     }
-    table.sort_by(|a, b| b.compare(a));
-    table
 }

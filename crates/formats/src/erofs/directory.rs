@@ -18,7 +18,7 @@ const INLINE_MAX_BYTES: usize = BLOCK_BYTES / 2;
 pub(crate) struct Entry<'a> {
     pub(crate) name: &'a [u8],
     /// The position of the inode in the writer's table.
-    pub(crate) inode: usize,
+    pub(crate) inode: u32,
     pub(crate) file_type: FileType,
 }
 
@@ -82,12 +82,12 @@ impl<'a> Listing<'a> {
     }
 
     /// Appends the rest; `nid` gives the number of the inode at a position of the writer's table.
-    pub(crate) fn append_rest(&self, out: &mut Vec<u8>, nid: impl Fn(usize) -> u64) {
+    pub(crate) fn append_rest(&self, out: &mut Vec<u8>, nid: impl Fn(u32) -> u64) {
         append_entries(&self.rest, out, nid);
     }
 
     /// Appends the whole blocks.
-    pub(crate) fn append_blocks(&self, out: &mut Vec<u8>, nid: impl Fn(usize) -> u64) {
+    pub(crate) fn append_blocks(&self, out: &mut Vec<u8>, nid: impl Fn(u32) -> u64) {
         for block in &self.blocks {
             append_entries(block, out, &nid);
             out.resize(out.len().next_multiple_of(BLOCK_BYTES), 0);
@@ -95,7 +95,7 @@ impl<'a> Listing<'a> {
     }
 }
 
-fn append_entries(entries: &[Entry<'_>], out: &mut Vec<u8>, nid: impl Fn(usize) -> u64) {
+fn append_entries(entries: &[Entry<'_>], out: &mut Vec<u8>, nid: impl Fn(u32) -> u64) {
     let mut name_offset = entries.len() * ENTRY_BYTES;
     for entry in entries {
         out.extend_from_slice(&nid(entry.inode).to_le_bytes());

@@ -15,7 +15,7 @@ mod attributes;
 mod directory;
 mod inode;
 
-pub(crate) use attributes::{Attribute, Attributes, Value, share};
+pub(crate) use attributes::{Attribute, Attributes, Shared, Value};
 pub(crate) use directory::{Entry, Listing};
 pub(crate) use inode::{DataLayout, FileType, InodeHeader};
 
