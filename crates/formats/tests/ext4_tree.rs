@@ -239,7 +239,9 @@ fn files_of_many_gigabytes_and_many_extents_are_clean() {
     let sparse = File {
         source: 7,
         size_bytes,
-        holes: thirds.chain([2000 * 3 * BLOCK_BYTES..size_bytes - 1]).collect(),
+        holes: thirds
+            .chain(std::iter::once(2000 * 3 * BLOCK_BYTES..size_bytes - 1))
+            .collect(),
         verity: false,
     };
     let mut tree = empty_tree();
