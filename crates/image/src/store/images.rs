@@ -162,7 +162,7 @@ impl Store {
         let config_digest = self.put_blob(config_bytes)?;
         let manifest_digest = self.put_blob(manifest_bytes)?;
         self.sync()?;
-        let marker = format!("{{\"config\":\"{config_digest}\"}}\n");
+        let marker = image_marker(&config_digest);
         let path = image_path(&manifest_digest);
         files::write_durably(self.root(), &path, marker.as_bytes())
             .map_err(|error| self.io("write", &path, error))?;
@@ -442,13 +442,18 @@ pub(super) fn blob_path(digest: &Sha256Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
+/// The file that says an image exists.
+pub(super) fn image_marker(config: &Sha256Digest) -> String {
+    format!("{{\"config\":\"{config}\"}}\n")
+}
+
 pub(super) fn image_path(digest: &Sha256Digest) -> String {
     format!("images/{}", digest.hex())
 }
 
 /// A directory a component, so that no name is too long for a file name. Only the last component has a tag, so no name
 /// is in the way of another one.
-fn name_path(name: &Reference) -> String {
+pub(super) fn name_path(name: &Reference) -> String {
     format!("names/{}", name.qualified())
 }
 

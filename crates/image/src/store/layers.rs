@@ -66,8 +66,7 @@ impl Store {
 
     /// Notes that the tar stream with this digest is that layer.
     pub(crate) fn put_diff(&self, diff_id: &Sha256Digest, layer: &LayerId) -> Result<(), StoreError> {
-        let record = DiffRecord { layer: layer.0 };
-        self.write(&diff_path(diff_id), &crate::manifest::to_json(&record))
+        self.write(&diff_path(diff_id), &diff_record(layer))
     }
 
     /// The tar stream that osmith writes for a layer. Computed once a layer: all contents are read and hashed.
@@ -114,10 +113,15 @@ impl Store {
     }
 }
 
-fn layer_path(id: &LayerId) -> String {
+pub(super) fn layer_path(id: &LayerId) -> String {
     format!("layers/{}", id.hex())
 }
 
-fn diff_path(diff_id: &Sha256Digest) -> String {
+/// The file that says which record a diff ID is.
+pub(super) fn diff_record(layer: &LayerId) -> Vec<u8> {
+    crate::manifest::to_json(&DiffRecord { layer: layer.0 })
+}
+
+pub(super) fn diff_path(diff_id: &Sha256Digest) -> String {
     format!("diffs/{}", diff_id.hex())
 }

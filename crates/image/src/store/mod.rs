@@ -29,6 +29,7 @@ mod layers;
 mod objects;
 mod outgoing;
 mod prune;
+mod records;
 
 use std::fs::File;
 use std::io;
@@ -49,14 +50,16 @@ pub use objects::{ContentReader, ObjectWriter};
 pub use outgoing::Encoding;
 pub(crate) use outgoing::{Outgoing, OutgoingBytes};
 pub use prune::{Damage, PruneOptions, Pruned};
+pub use records::Record;
 
 const FORMAT_FILE: &str = "store.json";
 /// What a damaged format file is called.
 const FORMAT_KIND: &str = "description";
 const FORMAT: u32 = 1;
 const ALGORITHM: &str = "fsverity-sha512-12";
+const OBJECTS: &str = "objects";
 const DIRECTORIES: [&str; 10] = [
-    "objects",
+    OBJECTS,
     "layers",
     "diffs",
     "tars",
@@ -84,12 +87,32 @@ pub struct Store {
     /// The directory, with the lock.
     root: File,
     access: Access,
+    owner: ObjectOwner,
+}
+
+/// Who looks after the objects of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ObjectOwner {
+    /// The store.
+    #[default]
+    Store,
+    /// A composefs repository, in whose directory they are: see [`Store::open_in_repository`].
+    Repository,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Format {
     format: u32,
     algorithm: String,
+    #[serde(default, skip_serializing_if = "ObjectOwner::is_store")]
+    objects: ObjectOwner,
+}
+
+impl ObjectOwner {
+    fn is_store(&self) -> bool {
+        *self == ObjectOwner::Store
+    }
 }
 
 impl Store {
@@ -109,14 +132,32 @@ impl Store {
             io::ErrorKind::NotFound => StoreError::NoStore(path.to_owned()),
             _ => StoreError::io("open the image store", path, error),
         })?;
-        let store = Store {
+        let mut store = Store {
             path: path.to_owned(),
             root,
             access,
+            owner: ObjectOwner::Store,
         };
         store.lock()?;
-        store.require_format()?;
+        store.owner = store.require_format()?.objects;
         Ok(store)
+    }
+
+    /// Opens the store in the directory `path` whose objects are those of a composefs repository, or makes it: every
+    /// object that is written gets fs-verity where there is some, and the store never removes one. `objects` is the
+    /// repository's directory of objects, as a symbolic link in `path` names it.
+    pub fn open_in_repository(path: &Path, objects: &Path) -> Result<Store, StoreError> {
+        if !path.join(FORMAT_FILE).exists() {
+            let failed = |error| StoreError::io("create the image store", path, error);
+            create_private(path).map_err(failed)?;
+            match std::os::unix::fs::symlink(objects, path.join(OBJECTS)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+                _ => {}
+            }
+            let root = File::open(path).map_err(failed)?;
+            initialize(root.as_fd(), ObjectOwner::Repository).map_err(failed)?;
+        }
+        Store::open(path, Access::ReadWrite)
     }
 
     /// The directory of the store.
@@ -225,20 +266,21 @@ impl Store {
         }
     }
 
-    fn require_format(&self) -> Result<(), StoreError> {
+    fn require_format(&self) -> Result<Format, StoreError> {
         match self.read(FORMAT_FILE)? {
-            Some(bytes) => self.require_known_format(&bytes),
-            None if self.access == Access::ReadWrite => self.initialize(),
+            Some(bytes) => self.known_format(&bytes),
+            None if self.access == Access::ReadWrite => {
+                self.require_empty()?;
+                initialize(self.root(), ObjectOwner::Store)
+                    .map_err(|error| StoreError::io("create the image store", &self.path, error))
+            }
             None => Err(StoreError::NoStore(self.path.clone())),
         }
     }
 
-    fn require_known_format(&self, bytes: &[u8]) -> Result<(), StoreError> {
+    fn known_format(&self, bytes: &[u8]) -> Result<Format, StoreError> {
         match serde_json::from_slice::<Format>(bytes) {
-            Ok(Format {
-                format: FORMAT,
-                algorithm,
-            }) if algorithm == ALGORITHM => Ok(()),
+            Ok(format) if format.format == FORMAT && format.algorithm == ALGORITHM => Ok(format),
             Ok(format) => Err(StoreError::Format {
                 path: self.path.clone(),
                 format: format!("{} with {}", format.format, format.algorithm),
@@ -250,22 +292,30 @@ impl Store {
         }
     }
 
-    /// Makes the directories, then the file that says this is a store. A first attempt that was cut off is continued.
-    fn initialize(&self) -> Result<(), StoreError> {
+    /// A first attempt to make a store that was cut off may be continued.
+    fn require_empty(&self) -> Result<(), StoreError> {
         let foreign = self.list("")?.into_iter().any(|(name, _)| {
             name != "lost+found" && !DIRECTORIES.iter().any(|own| own.split('/').next() == Some(&name))
         });
-        if foreign {
-            return Err(StoreError::NotAStore(self.path.clone()));
+        match foreign {
+            true => Err(StoreError::NotAStore(self.path.clone())),
+            false => Ok(()),
         }
-        for directory in DIRECTORIES {
-            files::create_directories(self.root(), directory)
-                .map_err(|error| self.io("create", directory, error))?;
-        }
-        let format = serde_json::json!({"format": FORMAT, "algorithm": ALGORITHM});
-        files::write_durably(self.root(), FORMAT_FILE, format!("{format}\n").as_bytes())
-            .map_err(|error| self.io("write", FORMAT_FILE, error))
     }
+}
+
+/// Makes the directories, then the file that says this is a store.
+fn initialize(root: BorrowedFd<'_>, objects: ObjectOwner) -> io::Result<Format> {
+    for directory in DIRECTORIES {
+        files::create_directories(root, directory)?;
+    }
+    let format = Format {
+        format: FORMAT,
+        algorithm: ALGORITHM.to_owned(),
+        objects,
+    };
+    files::write_durably(root, FORMAT_FILE, &crate::manifest::to_json(&format))?;
+    Ok(format)
 }
 
 /// Makes a directory for its owner alone: images have files like `/etc/shadow`. One that is there stays as it is.

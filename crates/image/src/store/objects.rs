@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::files;
-use super::{Store, StoreError};
+use super::{OBJECTS, ObjectOwner, Store, StoreError};
 
 const CHUNK_BYTES: usize = 256 << 10;
 /// Files up to this length are hashed in memory first, and not written at all if the object is there.
@@ -111,6 +111,9 @@ impl Store {
             return Ok(content);
         }
         strip(&file).map_err(failed("reset the attributes of"))?;
+        if self.owner == ObjectOwner::Repository {
+            self.protect(&file)?;
+        }
         self.rename_object(directory, name, &content)?;
         Ok(content)
     }
@@ -175,6 +178,11 @@ impl Store {
             return Ok(());
         };
         let path = object_path(digest);
+        if self.owner == ObjectOwner::Repository {
+            new.close_for_writing()
+                .map_err(|error| self.io("close", files::TMP, error))?;
+            self.protect(new.file())?;
+        }
         let linked = files::with_parent(self.root(), &path, || new.create_new(self.root(), &path));
         match linked {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -186,6 +194,14 @@ impl Store {
             other => other,
         }
         .map_err(|error| self.io("write", &path, error))
+    }
+
+    /// Has the kernel enforce the contents of a file that is whole, where it can.
+    fn protect(&self, file: &File) -> Result<(), StoreError> {
+        match osmith_sys::verity::enable(file) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.io("protect an object in", files::TMP, io::Error::from(error.errno()))),
+        }
     }
 
     fn rename_object(
@@ -275,7 +291,7 @@ impl Write for ObjectWriter<'_> {
 
 /// The path of an object below the store's directory.
 pub(super) fn object_path(digest: &Digest) -> String {
-    format!("objects/{}", digest.object_path())
+    format!("{OBJECTS}/{}", digest.object_path())
 }
 
 /// Reads a file from its start and says what content it is.

@@ -10,7 +10,7 @@ use osmith_report::{Observer, StepId};
 
 use super::images::{blob_path, image_path};
 use super::objects::{measure, object_path};
-use super::{Image, Store, StoreError, files};
+use super::{Image, OBJECTS, ObjectOwner, Store, StoreError, files};
 use crate::digest::{Digesting, Sha256Digest};
 use crate::layer::LayerId;
 use crate::parallel;
@@ -263,9 +263,13 @@ impl Store {
         pruned.blobs += self.discard_in("blobs/sha256", size_bytes, |name| {
             digest_of(name).is_some_and(|blob| !needed.blobs.contains(&blob) && !kept_blobs.contains(&blob))
         })?;
-        for (directory, _) in self.list("objects")? {
+        let own_objects = match self.owner {
+            ObjectOwner::Store => self.list(OBJECTS)?,
+            ObjectOwner::Repository => Vec::new(),
+        };
+        for (directory, _) in own_objects {
             observer.require_running()?;
-            pruned.objects += self.discard_in(&format!("objects/{directory}"), size_bytes, |name| {
+            pruned.objects += self.discard_in(&format!("{OBJECTS}/{directory}"), size_bytes, |name| {
                 let digest = format!("{directory}{name}").parse();
                 digest.is_ok_and(|digest| !needed.objects.contains(&digest))
             })?;

@@ -1,7 +1,10 @@
 //! Images, names, builds on images, and what is removed when.
 
 use std::fs;
+use std::io::Write as _;
+use std::path::Path;
 
+use osmith_formats::tree::Content;
 use osmith_image::compression::Codec;
 use osmith_image::layer::{Layer, LayerBuilder, LayerNode, LayerPath};
 use osmith_image::layout::{LayoutFormat, SaveOptions, save};
@@ -364,4 +367,67 @@ fn damage_is_found_and_nothing_is_pruned_on_a_guess() {
     let before = files(directory.path());
     assert!(store.prune(&PruneOptions::default(), &Silent).is_err());
     assert_eq!(files(directory.path()), before);
+}
+
+#[test]
+fn records_make_a_store_in_a_repository_that_leaves_its_objects_alone() {
+    let (directory, store) = store();
+    let image = store
+        .commit_image(parts(vec![own(&store, "a", 1)]), &[reference("a")], &Silent)
+        .unwrap();
+    let machine = tempfile::tempdir().unwrap();
+    let (repository, path) = (
+        machine.path().join("composefs"),
+        machine.path().join("state/store"),
+    );
+    std::fs::create_dir_all(&repository).unwrap();
+    std::fs::rename(directory.path().join("objects"), repository.join("objects")).unwrap();
+    std::fs::create_dir(directory.path().join("objects")).unwrap();
+    for record in store.records(&image, Some(&reference("a").qualified())).unwrap() {
+        let file = path.join(&record.path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, &record.bytes).unwrap();
+    }
+    let copy = Store::open_in_repository(&path, Path::new("../../composefs/objects")).unwrap();
+    assert_eq!(copy.images().unwrap().images, store.images().unwrap().images);
+    assert_eq!(
+        view(&image.tree(&copy).unwrap()),
+        view(&image.tree(&store).unwrap())
+    );
+
+    let Content::Object { digest, .. } = copy.put_bytes(&[7; 100]).unwrap() else {
+        panic!("inline");
+    };
+    let object = repository.join("objects").join(digest.object_path());
+    assert_eq!(std::fs::read(&object).unwrap(), [7; 100]);
+    copy.remove_image(&reference("a"), &Silent).unwrap();
+    copy.prune(&PruneOptions { cache: true }, &Silent).unwrap();
+    assert!(copy.images().unwrap().images.is_empty());
+    assert!(object.exists(), "who looks after the repository removes objects");
+}
+
+#[test]
+fn a_store_in_a_repository_is_made_where_there_is_none() {
+    let machine = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(machine.path().join("composefs/objects")).unwrap();
+    let path = machine.path().join("state/store");
+    std::fs::create_dir(machine.path().join("state")).unwrap();
+    for _ in 0..2 {
+        let store = Store::open_in_repository(&path, Path::new("../../composefs/objects")).unwrap();
+        let mut writer = store.object_writer().unwrap();
+        writer.write_all(&vec![7; 3 << 20]).unwrap();
+        writer.finish().unwrap();
+    }
+    assert_eq!(
+        walk(&machine.path().join("composefs/objects")),
+        1,
+        "one object, in the repository"
+    );
+}
+
+fn walk(directory: &Path) -> usize {
+    let directories = std::fs::read_dir(directory).unwrap();
+    directories
+        .map(|entry| std::fs::read_dir(entry.unwrap().path()).unwrap().count())
+        .sum()
 }

@@ -66,6 +66,14 @@ impl NewFile {
         &self.file
     }
 
+    /// Gives up writing to the file, as fs-verity asks for; it can still be read and named.
+    pub fn close_for_writing(&mut self) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let path = descriptor_path(&self.file);
+        self.file = rustix::fs::openat(CWD, path, flags, Mode::empty())?.into();
+        Ok(())
+    }
+
     /// Gives the file a name, a path from `directory` on, which must not exist (`AlreadyExists`).
     pub fn create_new(&mut self, directory: impl AsFd, path: impl AsRef<Path>) -> io::Result<()> {
         let (directory, path) = (directory.as_fd(), path.as_ref());
@@ -179,6 +187,19 @@ mod tests {
             second.replace(&descriptor, "below/a").unwrap();
             assert_eq!(fs::read(directory.path().join("below/a")).unwrap(), b"second");
             assert_eq!(names(&directory), ["below"]);
+        }
+    }
+
+    #[test]
+    fn what_is_closed_for_writing_can_be_named_and_read() {
+        for create in [named, nameless] {
+            let (directory, descriptor) = directory();
+            let mut new = create(&descriptor);
+            new.file().write_all(b"whole").unwrap();
+            new.close_for_writing().unwrap();
+            new.file().write_all(b" and more").unwrap_err();
+            new.create_new(&descriptor, "a").unwrap();
+            assert_eq!(fs::read(directory.path().join("a")).unwrap(), b"whole");
         }
     }
 
