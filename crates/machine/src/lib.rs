@@ -3,7 +3,9 @@
 //! The layout on disk, the kernel arguments and the boot entries are those of bootc's composefs backend, so that
 //! either program can run a machine that the other one made.
 
+pub mod boot_menu;
 pub mod entry;
+pub mod esp;
 pub mod install;
 mod kargs_d;
 pub mod kernel_arguments;

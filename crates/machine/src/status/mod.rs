@@ -4,7 +4,6 @@
 //! names the image; the repository has the image's manifest and configuration; the boot entries on the EFI system
 //! partition name the other deployments. The last two need root; without, the rest is told, with a note.
 
-mod esp;
 mod host;
 mod mounts;
 mod render;
@@ -21,9 +20,10 @@ use osmith_sys::OsError;
 use osmith_sys::file::open_directory;
 use serde::Deserialize;
 
+use crate::boot_menu::BootMenu;
+use crate::esp::{Esp, EspAccess, EspError};
 use crate::kernel_arguments::ComposefsArgument;
 use crate::origin::{BootType, Origin};
-use esp::BootEntries;
 
 pub use host::{
     AccessMode, BootOrder, BootTypeStatus, Bootloader, ComposefsStatus, DeploymentStatus, Host, HostSpec,
@@ -88,8 +88,8 @@ pub fn status(root: &Path) -> Result<Status, StatusError> {
     status.host.status.kind = Some("bootcHost");
     status.host.status.usr_overlay = mounts::usr_overlay(&mountinfo);
     status.host.status.booted = Some(machine.deployment(&booted, &mut status.notes));
-    match esp::read(root) {
-        Ok(entries) => machine.place(&entries, &booted, staged(root).as_ref(), &mut status),
+    match menus(root) {
+        Ok((current, next)) => machine.place(&current, &next, &booted, staged(root).as_ref(), &mut status),
         Err(error) => {
             let note =
                 format!("the boot entries cannot be read, so only the running deployment is shown: {error}");
@@ -98,6 +98,12 @@ pub fn status(root: &Path) -> Result<Status, StatusError> {
     }
     status.host.spec.image = followed(&status.host.status);
     Ok(status)
+}
+
+/// The boot menu, and the one that an update left for the shutdown.
+fn menus(root: &Path) -> Result<(BootMenu, BootMenu), EspError> {
+    let esp = Esp::open(root, EspAccess::Read)?;
+    Ok((esp.menu()?, esp.staged_menu()?.unwrap_or_default()))
 }
 
 fn read_kernel(root: &Path, path: &'static str) -> Result<String, StatusError> {
@@ -202,10 +208,16 @@ impl Machine {
     }
 
     /// Puts the deployments of the boot entries where they belong.
-    fn place(&self, entries: &BootEntries, booted: &Digest, staged: Option<&Staged>, status: &mut Status) {
+    fn place(
+        &self,
+        current: &BootMenu,
+        next: &BootMenu,
+        booted: &Digest,
+        staged: Option<&Staged>,
+        status: &mut Status,
+    ) {
         let mut seen = vec![*booted];
-        let found = entries.current.iter().chain(&entries.staged);
-        for digest in found.filter_map(|entry| entry.deployment()) {
+        for digest in current.deployments().into_iter().chain(next.deployments()) {
             if seen.contains(&digest) {
                 continue;
             }
@@ -221,7 +233,7 @@ impl Machine {
                 None => host.other_deployments.push(deployment),
             }
         }
-        let first = entries.current.first().and_then(|entry| entry.deployment());
+        let first = current.deployments().first().copied();
         if first.is_some_and(|first| first != *booted) {
             status.host.status.rollback_queued = true;
             status.host.spec.boot_order = BootOrder::Rollback;
