@@ -9,6 +9,8 @@ pub mod esp;
 pub mod install;
 mod kargs_d;
 pub mod kernel_arguments;
+pub mod lock;
+pub mod log;
 pub mod origin;
 mod os_release;
 pub mod root_setup;
