@@ -11,25 +11,27 @@ use crate::verity::Digest;
 const NAME_MAX_BYTES: usize = 255;
 const TARGET_MAX_BYTES: usize = 4095;
 const FILE_MAX_BYTES: u64 = 1 << 43;
-const METACOPY: &[u8] = b"trusted.overlay.metacopy";
-const REDIRECT: &[u8] = b"trusted.overlay.redirect";
-const OPAQUE: &[u8] = b"trusted.overlay.opaque";
-const OVERLAY: &[u8] = b"trusted.overlay.";
-const ESCAPED_OVERLAY: &[u8] = b"trusted.overlay.overlay.";
+pub(super) const METACOPY: &[u8] = b"trusted.overlay.metacopy";
+/// `struct ovl_metacopy` before the digest: version, length of all, flags, algorithm 2 (SHA-512).
+pub(super) const METACOPY_HEADER: [u8; 4] = [0, 68, 0, 2];
+pub(super) const REDIRECT: &[u8] = b"trusted.overlay.redirect";
+pub(super) const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+pub(super) const OVERLAY: &[u8] = b"trusted.overlay.";
+pub(super) const ESCAPED_OVERLAY: &[u8] = b"trusted.overlay.overlay.";
 /// What makes an empty file a whiteout for an overlay on top of the composefs, with either attribute prefix.
-const WHITEOUT: [(&[u8], &[u8]); 2] = [
+pub(super) const WHITEOUT: [(&[u8], &[u8]); 2] = [
     (b"trusted.overlay.overlay.whiteout", b""),
     (b"user.overlay.whiteout", b""),
 ];
 /// What makes such an overlay look for them in a directory.
-const WHITEOUTS: [(&[u8], &[u8]); 4] = [
+pub(super) const WHITEOUTS: [(&[u8], &[u8]); 4] = [
     (b"trusted.overlay.overlay.whiteouts", b""),
     (b"user.overlay.whiteouts", b""),
     (b"trusted.overlay.overlay.opaque", b"x"),
     (b"user.overlay.opaque", b"x"),
 ];
 /// `00` to `ff`: the names of the directories of `objects/`.
-static OBJECT_DIRECTORIES: [[u8; 2]; 256] = object_directories();
+pub(super) static OBJECT_DIRECTORIES: [[u8; 2]; 256] = object_directories();
 
 /// An inode of the image.
 pub(super) struct Inode<'a> {
@@ -61,9 +63,8 @@ impl<'a> Inode<'a> {
 
     fn named_values(&self) -> impl Iterator<Item = (Cow<'a, [u8]>, Value<'a>)> + use<'a> {
         let object = match self.body {
-            // struct ovl_metacopy: version, length of all, flags, algorithm 2 (SHA-512), digest.
             Body::Object { digest, .. } => Some([
-                (METACOPY, Value::Digest([0, 68, 0, 2], digest)),
+                (METACOPY, Value::Digest(METACOPY_HEADER, digest)),
                 (REDIRECT, Value::ObjectPath(digest)),
             ]),
             _ => None,
@@ -357,16 +358,16 @@ fn refuse_links(node: &Node<Content>, links: u32) -> Option<Reason> {
     }
 }
 
-fn is_whiteout(node: &Node<Content>) -> bool {
+pub(super) fn is_whiteout(node: &Node<Content>) -> bool {
     matches!(node, Node::CharacterDevice(Device { major: 0, minor: 0 }))
 }
 
-fn is_file_name(name: &[u8]) -> bool {
+pub(super) fn is_file_name(name: &[u8]) -> bool {
     let special = name.is_empty() || name == b"." || name == b"..";
     !special && name.len() <= NAME_MAX_BYTES && !name.iter().any(|byte| matches!(byte, b'/' | 0))
 }
 
-fn is_target(target: &[u8]) -> bool {
+pub(super) fn is_target(target: &[u8]) -> bool {
     !target.is_empty() && target.len() <= TARGET_MAX_BYTES && !target.contains(&0)
 }
 

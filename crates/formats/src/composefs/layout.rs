@@ -8,9 +8,9 @@ use crate::erofs::{
 };
 use crate::tree::Timestamp;
 
-const MAGIC: u32 = 0xd078_629a;
-const HEADER_VERSION: u32 = 1;
-const COMPOSEFS_VERSION: u32 = 1;
+pub(super) const MAGIC: u32 = 0xd078_629a;
+pub(super) const HEADER_VERSION: u32 = 1;
+pub(super) const COMPOSEFS_VERSION: u32 = 1;
 const FLAG_HAS_ACL: u32 = 1;
 /// The address of a chunk that is a hole.
 const HOLE: [u8; 4] = [0xff; 4];

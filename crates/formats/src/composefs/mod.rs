@@ -23,10 +23,14 @@
 mod boot;
 mod inodes;
 mod layout;
+mod read;
 pub mod repository;
 mod selinux;
 
 pub use boot::{BootError, bootable};
+pub use read::{ReadDefect, ReadError, objects, read};
+
+pub use crate::erofs::Defect;
 
 use crate::erofs;
 use crate::tree::{Content, Metadata, Tree};

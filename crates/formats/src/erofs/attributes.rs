@@ -15,6 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use xxhash_rust::xxh32::xxh32;
 
+use super::reader::{Defect, array, u16_at, u32_at};
 use crate::verity::{Digest, HASH_BYTES};
 
 const HEADER_BYTES: usize = 12;
@@ -30,6 +31,8 @@ const PREFIXES: [(u8, &[u8]); 5] = [
     (4, b"trusted."),
     (6, b"security."),
 ];
+/// Read, though not written.
+const LUSTRE: (u8, &[u8]) = (5, b"lustre.");
 const ACL_ACCESS: u8 = 2;
 const ACL_DEFAULT: u8 = 3;
 
@@ -246,4 +249,89 @@ impl<'a> Shared<'a> {
     fn position(&self, attribute: &Attribute<'a>) -> Option<u32> {
         self.positions.get(attribute).copied()
     }
+}
+
+/// An attribute of an image that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoredAttribute<'a> {
+    prefix: &'static [u8],
+    suffix: &'a [u8],
+    pub(crate) value: &'a [u8],
+}
+
+impl StoredAttribute<'_> {
+    /// The full name.
+    pub(crate) fn name(&self) -> Vec<u8> {
+        [self.prefix, self.suffix].concat()
+    }
+
+    /// Whether this is its full name.
+    pub(crate) fn has_name(&self, name: &[u8]) -> bool {
+        name.strip_prefix(self.prefix) == Some(self.suffix)
+    }
+
+    /// The length of the full name.
+    pub(crate) fn name_bytes(&self) -> usize {
+        self.prefix.len() + self.suffix.len()
+    }
+}
+
+/// The length of the area behind an inode whose `i_xattr_icount` field this is.
+pub(super) fn area_bytes(word_count: u16) -> u64 {
+    match word_count.checked_sub(1) {
+        None => 0,
+        Some(words) => HEADER_BYTES as u64 + u64::from(words) * WORD_BYTES as u64,
+    }
+}
+
+/// The attributes of the inode with this area, those of `shared`, which starts with the attributes block, first.
+pub(super) fn parse<'b>(area: &'b [u8], shared: &'b [u8]) -> Result<Vec<StoredAttribute<'b>>, Defect> {
+    let mut found = Vec::new();
+    if area.is_empty() {
+        return Ok(found);
+    }
+    let [count] = array(area, 4)?;
+    let own_offset = HEADER_BYTES + usize::from(count) * WORD_BYTES;
+    for offset in (HEADER_BYTES..own_offset).step_by(WORD_BYTES) {
+        let place = u32_at(area, offset).map_err(|_| Defect::Attributes)?;
+        let place = usize::try_from(place)
+            .ok()
+            .and_then(|words| words.checked_mul(WORD_BYTES));
+        let entry = place.and_then(|place| shared.get(place..));
+        found.push(parse_entry(entry.ok_or(Defect::Range)?)?.0);
+    }
+    let mut own = area.get(own_offset..).ok_or(Defect::Attributes)?;
+    while !own.is_empty() {
+        let (attribute, rest) = parse_entry(own)?;
+        found.push(attribute);
+        own = rest;
+    }
+    Ok(found)
+}
+
+/// The attribute at the start, and what follows it.
+fn parse_entry(bytes: &[u8]) -> Result<(StoredAttribute<'_>, &[u8]), Defect> {
+    let [name_bytes, number] = array(bytes, 0).map_err(|_| Defect::Attributes)?;
+    let value_bytes = u16_at(bytes, 2).map_err(|_| Defect::Attributes)?;
+    let prefix = match number {
+        0 => &[],
+        _ => PREFIXES
+            .into_iter()
+            .chain([LUSTRE])
+            .find_map(|(known, prefix)| (known == number).then_some(prefix))
+            .ok_or(Defect::AttributePrefix(number))?,
+    };
+    let value_offset = ENTRY_BYTES + usize::from(name_bytes);
+    let end = value_offset + usize::from(value_bytes);
+    let (Some(suffix), Some(value)) = (bytes.get(ENTRY_BYTES..value_offset), bytes.get(value_offset..end))
+    else {
+        return Err(Defect::Attributes);
+    };
+    let attribute = StoredAttribute {
+        prefix,
+        suffix,
+        value,
+    };
+    let rest = bytes.get(end.next_multiple_of(WORD_BYTES)..);
+    Ok((attribute, rest.unwrap_or_default()))
 }

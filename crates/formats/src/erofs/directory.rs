@@ -107,3 +107,34 @@ fn append_entries(entries: &[Entry<'_>], out: &mut Vec<u8>, nid: impl Fn(u32) ->
         out.extend_from_slice(entry.name);
     }
 }
+
+/// Appends the names and inode numbers of a block, or of a rest; `None` if it is malformed.
+pub(super) fn parse_entries<'b>(block: &'b [u8], found: &mut Vec<(&'b [u8], u64)>) -> Option<()> {
+    let Some(entry) = block.first_chunk::<ENTRY_BYTES>() else {
+        return block.is_empty().then_some(());
+    };
+    let names_start = name_offset(entry);
+    let (entries, rest) = block.get(..names_start)?.as_chunks::<ENTRY_BYTES>();
+    if entries.is_empty() || !rest.is_empty() {
+        return None;
+    }
+    let mut following = entries.iter().skip(1).map(name_offset);
+    for entry in entries {
+        let (nid, _) = entry.split_first_chunk::<8>()?;
+        let start = name_offset(entry);
+        let name = match following.next() {
+            Some(end) => block.get(start..end)?,
+            None => block.get(start..)?.split(|byte| *byte == 0).next()?,
+        };
+        if start < names_start {
+            return None;
+        }
+        found.push((name, u64::from_le_bytes(*nid)));
+    }
+    Some(())
+}
+
+fn name_offset(entry: &[u8; ENTRY_BYTES]) -> usize {
+    let [.., low, high, _, _] = *entry;
+    usize::from(u16::from_le_bytes([low, high]))
+}

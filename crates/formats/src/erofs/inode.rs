@@ -38,6 +38,23 @@ pub(crate) enum FileType {
 }
 
 impl FileType {
+    const ALL: [FileType; 7] = [
+        FileType::Regular,
+        FileType::Directory,
+        FileType::CharacterDevice,
+        FileType::BlockDevice,
+        FileType::Fifo,
+        FileType::Socket,
+        FileType::Symlink,
+    ];
+
+    /// The kind in the upper four bits of a mode.
+    pub(crate) fn of_mode(mode: u16) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.mode_bits() == mode & 0o170_000)
+    }
+
     /// The kind as the upper four bits of a mode.
     pub(crate) fn mode_bits(self) -> u16 {
         match self {

@@ -1,4 +1,4 @@
-//! EROFS on disk: the structures that a writer of metadata needs.
+//! EROFS on disk: the structures that a writer and a reader of metadata need.
 //!
 //! Source: the kernel's `Documentation/filesystems/erofs.rst` and `fs/erofs/erofs_fs.h`. Little endian, blocks of
 //! 4,096 bytes. An inode is addressed by its number (nid): its offset in units of 32 bytes, as the metadata starts at
@@ -14,10 +14,13 @@
 mod attributes;
 mod directory;
 mod inode;
+mod reader;
 
-pub(crate) use attributes::{Attribute, Attributes, Shared, Value};
+pub(crate) use attributes::{Attribute, Attributes, Shared, StoredAttribute, Value};
 pub(crate) use directory::{Entry, Listing};
 pub(crate) use inode::{DataLayout, FileType, InodeHeader};
+pub use reader::Defect;
+pub(crate) use reader::{Reader, StoredInode};
 
 use crate::tree::Timestamp;
 
