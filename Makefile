@@ -56,10 +56,11 @@ lint: check ## formatting, clippy without warnings, crates' arrows, licences, sh
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --quiet --workspace --no-deps --document-private-items
 	$(CARGO) deny --locked --log-level error check bans licenses sources
 
-check: ## what needs no compiler: the tree, the crates' arrows, the shell scripts
+check: ## what needs no compiler: the tree, the crates' arrows, the units, the shell scripts
 	scripts/check-tree
 	scripts/check-arrows
-	shellcheck scripts/* .ci/run
+	scripts/check-units
+	shellcheck scripts/* .ci/run systemd/health.d/*
 
 fuzz: ## every fuzz target for FUZZ_SECONDS
 	scripts/setup fuzz

@@ -20,6 +20,13 @@ install() {
     inst_simple /usr/lib/osmith/osmith-initrd
     inst_simple "$moddir/osmith-root-setup.service" "$systemdsystemunitdir/osmith-root-setup.service"
     $SYSTEMCTL -q --root "$initdir" add-wants initrd-root-fs.target osmith-root-setup.service
+    inst_simple "$moddir/osmith-emergency-restart.timer" "$systemdsystemunitdir/osmith-emergency-restart.timer"
+    $SYSTEMCTL -q --root "$initdir" add-wants emergency.target osmith-emergency-restart.timer
+    # emergency.target asks for emergency.service, which only a larger module brings; without it nothing would start.
+    if [[ ! -e $initdir$systemdsystemunitdir/emergency.service ]]; then
+        inst_multiple sh reboot
+        inst_simple "$moddir/osmith-emergency.service" "$systemdsystemunitdir/emergency.service"
+    fi
     if [[ -e /usr/lib/composefs/setup-root-conf.toml ]]; then
         inst_simple /usr/lib/composefs/setup-root-conf.toml
     fi
