@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use osmith_formats::tree::Timestamp;
 use osmith_image::layout::{LoadOptions, load};
 use osmith_image::store::{Image, Store};
-use osmith_image::tar::Limits;
-use osmith_image::{ImageConfig, Location, Platform, Reference};
+
+use osmith_image::{ImageConfig, IntakeOptions, Location, Platform, Reference};
 use osmith_report::{Event, Failure, Observer, Outcome, Severity as Loudness, Step, StepId};
 
 use crate::commit::commit;
@@ -217,7 +217,7 @@ impl StoreImages<'_> {
             select: name.clone(),
             platform: self.platform.clone(),
             names: Some(Vec::new()),
-            limits: Limits::default(),
+            intake: IntakeOptions::default(),
         };
         let quiet = Quiet(self.observer);
         let mut loaded =

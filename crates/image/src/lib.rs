@@ -8,6 +8,7 @@ pub mod compression;
 mod config;
 mod digest;
 mod import;
+mod intake;
 pub mod layer;
 pub mod layout;
 mod manifest;
@@ -21,6 +22,7 @@ mod time;
 pub use config::{Empty, History, ImageConfig, RootFs, RuntimeConfig, host_architecture};
 pub use digest::{DigestError, Digesting, Sha256Digest};
 pub use import::{ChangeError, ImportError, ImportOptions, import};
+pub use intake::{IntakeError, IntakeOptions, Transferred};
 pub use manifest::{
     Descriptor, Index, JSON_MAX_BYTES, JsonError, Manifest, ManifestOrIndex, Platform, media_type,
 };

@@ -15,6 +15,15 @@ pub(crate) fn map<T: Sync, R: Send, E: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
+    map_on(thread_count(), items, work)
+}
+
+/// [`map`] on that many threads.
+pub(crate) fn map_on<T: Sync, R: Send, E: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
     if items.len() < 2 {
         return items.iter().map(work).collect();
     }
@@ -30,7 +39,7 @@ pub(crate) fn map<T: Sync, R: Send, E: Send>(
             }
             done
         };
-        let threads: Vec<_> = (0..thread_count().min(items.len()))
+        let threads: Vec<_> = (0..threads.clamp(1, items.len()))
             .map(|_| scope.spawn(worker))
             .collect();
         threads

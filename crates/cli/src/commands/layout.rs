@@ -5,8 +5,8 @@ use osmith_image::layout::{
     LayoutFormat, LoadOptions, SaveOptions, load as load_layout, save as save_layout,
 };
 use osmith_image::store::{Encoding, Store};
-use osmith_image::tar::Limits;
-use osmith_image::{ImageConfig, host_architecture};
+
+use osmith_image::{ImageConfig, IntakeOptions, host_architecture};
 use osmith_report::{Failure, Observer};
 
 use super::images::{parse_name, print};
@@ -41,7 +41,7 @@ pub(crate) fn load(args: &LoadArgs, store: &Store, observer: &dyn Observer) -> C
         select: None,
         platform: ImageConfig::new(host_architecture(), "linux").platform(),
         names: name.map(|name| vec![name]),
-        limits: Limits::default(),
+        intake: IntakeOptions::default(),
     };
     let title = format!("load {}", args.path.display());
     let loaded = single_step(observer, title, |step| {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use osmith_report::{Class, Failure, Interrupted};
 
 use crate::digest::Sha256Digest;
-use crate::manifest::JsonError;
+use crate::intake::IntakeError;
 use crate::store::{StoreError, io_class, io_hints};
 use crate::tar::TarError;
 
@@ -72,31 +72,10 @@ pub enum LayoutError {
         /// Their names.
         names: Vec<String>,
     },
-    /// The image is not for the platform.
-    #[error("the image is not for {wanted}, but for {}", available.join(", "))]
-    Platform {
-        /// What was asked for.
-        wanted: String,
-        /// What is there.
-        available: Vec<String>,
-    },
-    /// Indexes are nested too deep.
-    #[error("the image indexes are nested more than {0} levels deep")]
-    Nesting(u32),
     /// A blob is missing.
     #[error("the blob {0} is missing")]
     MissingBlob(Sha256Digest),
-    /// A blob has another length than is said.
-    #[error("the blob {digest} has {found} bytes instead of {expected}")]
-    BlobLength {
-        /// The blob.
-        digest: Sha256Digest,
-        /// What its descriptor says.
-        expected: u64,
-        /// What it has.
-        found: u64,
-    },
-    /// A blob is not what its digest says.
+    /// A blob that was to be written is not what its digest says.
     #[error("the blob {expected} is damaged: its digest is {found}")]
     BlobDigest {
         /// What the descriptor says.
@@ -104,54 +83,10 @@ pub enum LayoutError {
         /// What it is.
         found: Sha256Digest,
     },
-    /// A layer is not what the configuration says.
-    #[error("the layer {layer} has the diff ID {found} instead of {expected}")]
-    DiffId {
-        /// The blob of the layer.
-        layer: Sha256Digest,
-        /// What the configuration says.
-        expected: Sha256Digest,
-        /// What it is.
-        found: Sha256Digest,
-    },
-    /// A manifest, index or configuration is malformed.
-    #[error("cannot read {name}")]
-    Json {
-        /// The document.
-        name: String,
-        /// Why.
-        #[source]
-        source: JsonError,
-    },
-    /// The manifest is for something else.
-    #[error("this is no image: its configuration has the media type '{0}'")]
-    NotAnImage(String),
-    /// A layer is of a kind that is not known.
-    #[error("the layer {digest} has the media type '{media_type}', which is not known")]
-    LayerType {
-        /// The blob of the layer.
-        digest: Sha256Digest,
-        /// Its media type.
-        media_type: String,
-    },
-    /// Manifest and configuration do not fit.
-    #[error("the manifest has {manifest} layers, but the configuration has {config}")]
-    LayerCount {
-        /// In the manifest.
-        manifest: usize,
-        /// In the configuration.
-        config: usize,
-    },
-    /// A layer is bad.
-    #[error("cannot read the layer {digest}")]
-    Layer {
-        /// The blob of the layer.
-        digest: Sha256Digest,
-        /// Why.
-        #[source]
-        source: TarError,
-    },
-    /// The store failed, or the layers do not fit on each other.
+    /// The image cannot be taken into the store.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The user asked to stop.
@@ -164,21 +99,12 @@ impl Failure for LayoutError {
         match self {
             LayoutError::Io { source, .. } => io_class(source),
             LayoutError::Exists(_) | LayoutError::OtherFiles(_) => Class::Conflict,
-            LayoutError::NotALayout { .. }
-            | LayoutError::Nesting(_)
-            | LayoutError::NotAnImage(_)
-            | LayoutError::LayerType { .. }
-            | LayoutError::LayerCount { .. } => Class::Input,
-            LayoutError::NoImage(_) | LayoutError::UnknownName { .. } | LayoutError::Platform { .. } => {
-                Class::NotFound
-            }
+            LayoutError::NotALayout { .. } => Class::Input,
+            LayoutError::NoImage(_) | LayoutError::UnknownName { .. } => Class::NotFound,
             LayoutError::SeveralImages { .. } => Class::Usage,
-            LayoutError::MissingBlob(_)
-            | LayoutError::BlobLength { .. }
-            | LayoutError::BlobDigest { .. }
-            | LayoutError::DiffId { .. } => Class::Corrupt,
-            LayoutError::Json { source, .. } => source.class(),
-            LayoutError::Archive { source, .. } | LayoutError::Layer { source, .. } => source.class(),
+            LayoutError::MissingBlob(_) | LayoutError::BlobDigest { .. } => Class::Corrupt,
+            LayoutError::Archive { source, .. } => source.class(),
+            LayoutError::Intake(error) => error.class(),
             LayoutError::Store(error) => error.class(),
             LayoutError::Interrupted(_) => Class::Interrupted,
         }
@@ -207,10 +133,11 @@ impl Failure for LayoutError {
                 .iter()
                 .map(|name| format!("add ':{name}' for that image"))
                 .collect(),
-            LayoutError::MissingBlob(_) | LayoutError::BlobLength { .. } | LayoutError::BlobDigest { .. } => {
+            LayoutError::MissingBlob(_) | LayoutError::BlobDigest { .. } => {
                 vec!["copy the image again".to_owned()]
             }
-            LayoutError::Archive { source, .. } | LayoutError::Layer { source, .. } => source.hints(),
+            LayoutError::Archive { source, .. } => source.hints(),
+            LayoutError::Intake(error) => error.hints(),
             LayoutError::Store(error) => error.hints(),
             _ => Vec::new(),
         }

@@ -7,8 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::{INDEX_FILE, LAYOUT_FILE, LayoutError, blob_path};
-use crate::digest::Sha256Digest;
-use crate::manifest::{Descriptor, Index, JSON_MAX_BYTES, JsonError};
+use crate::intake::{Blobs, IntakeError};
+use crate::manifest::{Descriptor, Index, JSON_MAX_BYTES};
+use crate::parallel;
 use crate::tar::Listing;
 
 /// A layout that is open for reading.
@@ -26,12 +27,12 @@ enum Files {
 }
 
 /// A file of a layout; bytes and their number.
-pub(super) struct Blob<'a> {
-    pub(super) size_bytes: u64,
-    pub(super) reader: BlobReader<'a>,
+struct Blob<'a> {
+    size_bytes: u64,
+    reader: BlobReader<'a>,
 }
 
-pub(super) enum BlobReader<'a> {
+enum BlobReader<'a> {
     File(File),
     Range {
         file: &'a File,
@@ -58,6 +59,31 @@ impl Read for BlobReader<'_> {
                 Ok(count)
             }
         }
+    }
+}
+
+impl Blobs for Source {
+    type Error = LayoutError;
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
+        let mut bytes = Vec::new();
+        let mut blob = self.open_blob(descriptor)?;
+        blob.reader
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.read_error(descriptor, error))?;
+        Ok(bytes)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, LayoutError> {
+        Ok(Box::new(self.open_blob(descriptor)?.reader))
+    }
+
+    fn read_error(&self, descriptor: &Descriptor, error: io::Error) -> LayoutError {
+        self.failed("read", &blob_path(&descriptor.digest), error)
+    }
+
+    fn parallel_reads(&self) -> usize {
+        parallel::thread_count()
     }
 }
 
@@ -106,49 +132,27 @@ impl Source {
                 path: self.path.clone(),
                 reason: "it has no index.json",
             })?;
-        Index::from_bytes(&bytes).map_err(|source| LayoutError::Json {
+        let index = Index::from_bytes(&bytes).map_err(|source| IntakeError::Json {
             name: format!("'{}'", self.path.join(INDEX_FILE).display()),
             source,
-        })
-    }
-
-    /// A manifest, index or configuration, whose digest is checked.
-    pub(super) fn json(&self, what: &'static str, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
-        let expected = descriptor.digest;
-        if descriptor.size_bytes > JSON_MAX_BYTES {
-            return Err(LayoutError::Json {
-                name: format!("the {what} {expected}"),
-                source: JsonError::Length {
-                    what,
-                    size_bytes: descriptor.size_bytes,
-                },
-            });
-        }
-        let mut bytes = Vec::new();
-        let mut blob = self.blob(descriptor)?;
-        blob.reader
-            .read_to_end(&mut bytes)
-            .map_err(|error| self.failed("read", &blob_path(&expected), error))?;
-        let found = Sha256Digest::of(&bytes);
-        match found == expected {
-            true => Ok(bytes),
-            false => Err(LayoutError::BlobDigest { expected, found }),
-        }
+        })?;
+        Ok(index)
     }
 
     /// Opens a blob, whose length is checked.
-    pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Blob<'_>, LayoutError> {
+    fn open_blob(&self, descriptor: &Descriptor) -> Result<Blob<'_>, LayoutError> {
         let digest = descriptor.digest;
         let blob = self
             .file(&blob_path(&digest))?
             .ok_or(LayoutError::MissingBlob(digest))?;
         match blob.size_bytes == descriptor.size_bytes {
             true => Ok(blob),
-            false => Err(LayoutError::BlobLength {
+            false => Err(IntakeError::BlobLength {
                 digest,
                 expected: descriptor.size_bytes,
                 found: blob.size_bytes,
-            }),
+            }
+            .into()),
         }
     }
 
@@ -217,7 +221,7 @@ impl Source {
         }
     }
 
-    pub(super) fn failed(&self, operation: &'static str, name: &str, error: io::Error) -> LayoutError {
+    fn failed(&self, operation: &'static str, name: &str, error: io::Error) -> LayoutError {
         LayoutError::io(operation, self.path.join(name), error)
     }
 }

@@ -7,6 +7,7 @@ use std::thread;
 
 use osmith_formats::tree::Content;
 
+use super::objects::Stored;
 use super::{Store, StoreError, files};
 use crate::parallel;
 
@@ -30,7 +31,19 @@ pub(crate) struct Pieces(SyncSender<Vec<u8>>);
 
 /// The contents of the slots.
 #[derive(Debug)]
-pub(crate) struct Contents(Vec<Option<Content>>);
+pub(crate) struct Contents {
+    slots: Vec<Option<Content>>,
+    objects: ObjectBytes,
+}
+
+/// The bytes of objects that came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ObjectBytes {
+    /// Of those that are new in the store.
+    pub(crate) written: u64,
+    /// Of those that were there.
+    pub(crate) present: u64,
+}
 
 enum Job {
     Whole(Slot, Vec<u8>),
@@ -40,13 +53,19 @@ enum Job {
 #[derive(Default)]
 struct Results {
     contents: Mutex<Vec<Option<Content>>>,
+    objects: Mutex<ObjectBytes>,
     failure: Mutex<Option<StoreError>>,
 }
 
 impl Contents {
     /// The content of a slot; `None` if the slot is of another intake.
     pub(crate) fn of(&self, slot: Slot) -> Option<&Content> {
-        self.0.get(slot.0)?.as_ref()
+        self.slots.get(slot.0)?.as_ref()
+    }
+
+    /// What came of all of them.
+    pub(crate) fn object_bytes(&self) -> ObjectBytes {
+        self.objects
     }
 }
 
@@ -77,8 +96,11 @@ impl Store {
         if let Some(error) = lock(&results.failure).take() {
             return Err(error.into());
         }
-        let contents = std::mem::take(&mut *lock(&results.contents));
-        Ok((outcome?, Contents(contents)))
+        let contents = Contents {
+            slots: std::mem::take(&mut *lock(&results.contents)),
+            objects: *lock(&results.objects),
+        };
+        Ok((outcome?, contents))
     }
 }
 
@@ -127,18 +149,32 @@ fn work(store: &Store, jobs: &Mutex<Receiver<Job>>, results: &Results) {
             continue;
         }
         let (slot, stored) = match job {
-            Job::Whole(slot, bytes) => (slot, store.put_bytes(&bytes).map(Some)),
+            Job::Whole(slot, bytes) => (slot, store.store_bytes(&bytes).map(Some)),
             Job::Pieces(slot, size_bytes, pieces) => (slot, store_pieces(store, size_bytes, &pieces)),
         };
         match stored {
-            Ok(content) => {
-                if let Some(place) = lock(&results.contents).get_mut(slot.0) {
-                    *place = content;
-                }
-            }
+            Ok(stored) => results.note(slot, stored),
             Err(error) => {
                 lock(&results.failure).get_or_insert(error);
             }
+        }
+    }
+}
+
+impl Results {
+    fn note(&self, slot: Slot, stored: Option<Stored>) {
+        let Some(Stored { content, is_new }) = stored else {
+            return;
+        };
+        if let Content::Object { size_bytes, .. } = content {
+            let mut objects = lock(&self.objects);
+            match is_new {
+                true => objects.written += size_bytes,
+                false => objects.present += size_bytes,
+            }
+        }
+        if let Some(place) = lock(&self.contents).get_mut(slot.0) {
+            *place = Some(content);
         }
     }
 }
@@ -147,7 +183,7 @@ fn store_pieces(
     store: &Store,
     size_bytes: u64,
     pieces: &Receiver<Vec<u8>>,
-) -> Result<Option<Content>, StoreError> {
+) -> Result<Option<Stored>, StoreError> {
     let mut writer = store.object_writer()?;
     let mut found = 0;
     for piece in pieces {
@@ -157,7 +193,7 @@ fn store_pieces(
             .map_err(|error| store.io("write to", files::TMP, error))?;
     }
     match found == size_bytes {
-        true => writer.finish().map(Some),
+        true => writer.finish_stored().map(Some),
         false => Ok(None),
     }
 }

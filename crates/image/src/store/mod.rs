@@ -44,11 +44,11 @@ use serde::{Deserialize, Serialize};
 pub use error::StoreError;
 pub(crate) use error::{io_class, io_hints};
 pub use images::{DamagedImage, Image, ImageParts, LayerSource, Listed, Listing};
-pub(crate) use intake::{Contents, Intake, Slot, WHOLE_MAX_BYTES};
+pub(crate) use intake::{Contents, Intake, ObjectBytes, Slot, WHOLE_MAX_BYTES};
 pub use layers::TarStream;
 pub use objects::{ContentReader, ObjectWriter};
 pub use outgoing::Encoding;
-pub(crate) use outgoing::{Outgoing, OutgoingBytes};
+pub(crate) use outgoing::{IncomingBlob, Outgoing, OutgoingBytes};
 pub use prune::{Damage, PruneOptions, Pruned};
 pub use records::Record;
 

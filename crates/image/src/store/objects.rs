@@ -30,6 +30,13 @@ pub struct ObjectWriter<'a> {
     spilled_bytes: u64,
 }
 
+/// A content that was stored.
+pub(super) struct Stored {
+    pub(super) content: Content,
+    /// Whether it was not in the store before.
+    pub(super) is_new: bool,
+}
+
 impl Store {
     /// A writer for a file content of unknown length.
     pub fn object_writer(&self) -> Result<ObjectWriter<'_>, StoreError> {
@@ -45,21 +52,32 @@ impl Store {
 
     /// Stores a file content that is in memory.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Content, StoreError> {
+        self.store_bytes(bytes).map(|stored| stored.content)
+    }
+
+    /// [`Store::put_bytes`], and whether there is a new object.
+    pub(super) fn store_bytes(&self, bytes: &[u8]) -> Result<Stored, StoreError> {
         self.require_writable()?;
         if bytes.len() <= INLINE_MAX_BYTES {
-            return Ok(Content::Inline(bytes.into()));
+            return Ok(Stored {
+                content: Content::Inline(bytes.into()),
+                is_new: true,
+            });
         }
         let content = Content::Object {
             digest: Digest::of(bytes),
             size_bytes: bytes.len() as u64,
         };
-        if !self.contains_object(&content)? {
-            let mut new = self.new_file()?;
-            let written = write_all_at(new.file(), bytes, 0);
-            written.map_err(|error| self.io("write to", files::TMP, error))?;
-            self.name_object(&mut new, &content)?;
-        }
-        Ok(content)
+        let is_new = match self.contains_object(&content)? {
+            true => false,
+            false => {
+                let mut new = self.new_file()?;
+                let written = write_all_at(new.file(), bytes, 0);
+                written.map_err(|error| self.io("write to", files::TMP, error))?;
+                self.name_object(&mut new, &content)?
+            }
+        };
+        Ok(Stored { content, is_new })
     }
 
     /// Stores the content of a file, from its start. Shares the blocks where the file system can. The buffer has
@@ -86,7 +104,7 @@ impl Store {
             size_bytes += filled as u64;
             filled = fill(&mut file, buffer).map_err(failed)?;
         }
-        self.name_hashed(new, hasher)
+        self.name_hashed(new, hasher).map(|stored| stored.content)
     }
 
     /// A buffer for [`Store::put_file`].
@@ -151,7 +169,7 @@ impl Store {
     }
 
     /// Makes a new file an object that is whole but for zeros at its end.
-    fn name_hashed(&self, mut new: NewFile, hasher: Hasher) -> Result<Content, StoreError> {
+    fn name_hashed(&self, mut new: NewFile, hasher: Hasher) -> Result<Stored, StoreError> {
         let measured = hasher.finish();
         let content = Content::Object {
             digest: measured.digest,
@@ -159,8 +177,8 @@ impl Store {
         };
         let ended = new.file().set_len(measured.size_bytes);
         ended.map_err(|error| self.io("write to", files::TMP, error))?;
-        self.name_object(&mut new, &content)?;
-        Ok(content)
+        let is_new = self.name_object(&mut new, &content)?;
+        Ok(Stored { content, is_new })
     }
 
     /// Reads a new file that is whole, and makes it an object.
@@ -172,10 +190,11 @@ impl Store {
         Ok(content)
     }
 
-    /// Gives an object its name. One that is there already is kept, unless a crash cut it short.
-    fn name_object(&self, new: &mut NewFile, content: &Content) -> Result<(), StoreError> {
+    /// Gives an object its name, and says whether it is the first of that name. One that is there already is kept,
+    /// unless a crash cut it short.
+    fn name_object(&self, new: &mut NewFile, content: &Content) -> Result<bool, StoreError> {
         let Content::Object { digest, .. } = content else {
-            return Ok(());
+            return Ok(false);
         };
         let path = object_path(digest);
         if self.owner == ObjectOwner::Repository {
@@ -187,13 +206,14 @@ impl Store {
         match linked {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if self.contains_object(content)? {
-                    return Ok(());
+                    return Ok(false);
                 }
                 new.replace(self.root(), &path)
             }
             other => other,
         }
-        .map_err(|error| self.io("write", &path, error))
+        .map_err(|error| self.io("write", &path, error))?;
+        Ok(true)
     }
 
     /// Has the kernel enforce the contents of a file that is whole, where it can.
@@ -248,9 +268,14 @@ impl Read for ContentReader<'_> {
 
 impl ObjectWriter<'_> {
     /// Names the object, or gives back a short content inline.
-    pub fn finish(mut self) -> Result<Content, StoreError> {
+    pub fn finish(self) -> Result<Content, StoreError> {
+        self.finish_stored().map(|stored| stored.content)
+    }
+
+    /// [`ObjectWriter::finish`], and whether there is a new object.
+    pub(super) fn finish_stored(mut self) -> Result<Stored, StoreError> {
         let Some(new) = self.file else {
-            return self.store.put_bytes(&self.pending);
+            return self.store.store_bytes(&self.pending);
         };
         self.hasher.update(&self.pending);
         write_sparse_at(new.file(), &self.pending, self.spilled_bytes)

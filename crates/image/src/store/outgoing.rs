@@ -104,6 +104,10 @@ impl Store {
                 bytes: OutgoingBytes::File(file),
             });
         }
+        // What the manifest names can only be made anew if it is the tar stream.
+        if descriptor.digest != *diff_id {
+            return Err(StoreError::MissingBlob(descriptor.digest));
+        }
         let layer = self
             .layer_of_diff(diff_id)?
             .ok_or(StoreError::MissingDiff(*diff_id))?;

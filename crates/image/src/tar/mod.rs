@@ -23,6 +23,7 @@ use std::io;
 use osmith_report::{Class, Failure, Interrupted};
 
 pub(crate) use plain::{Listing, PlainArchive};
+pub(crate) use read::take_layer;
 pub use read::{Limits, read_layer};
 pub use write::write_layer;
 

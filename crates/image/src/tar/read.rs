@@ -13,7 +13,7 @@ use super::entry::{Attributes, SparseMap, sparse_data_lines};
 use super::header::{Block, GnuSparse, Header, gnu_sparse_pieces, octal_max};
 use super::{AUFS_PREFIX, BLOCK_BYTES, HeaderError, OPAQUE_MARKER, TarError, WHITEOUT_PREFIX};
 use crate::layer::{Layer, LayerBuilder, LayerNode, LayerPath, PathError};
-use crate::store::{Contents, Intake, Slot, Store, WHOLE_MAX_BYTES};
+use crate::store::{Contents, Intake, ObjectBytes, Slot, Store, WHOLE_MAX_BYTES};
 
 const PIECE_BYTES: usize = 256 << 10;
 /// So much of what follows the archive is read before the observer is asked again.
@@ -58,6 +58,16 @@ pub fn read_layer(
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Layer, TarError> {
+    take_layer(reader, store, limits, observer).map(|(layer, _)| layer)
+}
+
+/// [`read_layer`], and what came of its contents.
+pub(crate) fn take_layer(
+    reader: impl Read,
+    store: &Store,
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<(Layer, ObjectBytes), TarError> {
     let (changes, contents) = store.take_in(|intake| {
         let mut archive = Archive {
             source: Source {
@@ -75,7 +85,7 @@ pub fn read_layer(
         archive.source.drain(observer)?;
         Ok::<_, TarError>(archive.changes)
     })?;
-    build(changes, &contents)
+    Ok((build(changes, &contents)?, contents.object_bytes()))
 }
 
 /// An entry, in the order of the archive.

@@ -10,7 +10,7 @@ use osmith_image::layer::{LayerError, PathError};
 use osmith_image::layout::{LayoutError, LayoutFormat, LoadOptions, SaveOptions, load, save};
 use osmith_image::store::{Access, Encoding, Image, Store};
 use osmith_image::tar::{HeaderError, Limits, TarError};
-use osmith_image::{ImportError, ImportOptions, Platform, RuntimeConfig, import};
+use osmith_image::{ImportError, ImportOptions, IntakeError, IntakeOptions, Platform, RuntimeConfig, import};
 use osmith_report::{Class, Failure, Silent, StepId};
 
 fn options(name: &str) -> ImportOptions {
@@ -442,7 +442,7 @@ fn load_error(path: &Path) -> LayoutError {
         select: None,
         platform: Platform::new("linux", "amd64"),
         names: None,
-        limits: Limits::default(),
+        intake: IntakeOptions::default(),
     };
     let error = load(path, &store, &options, &Silent, StepId(0)).expect_err("the layout is bad");
     for part in ["images", "names", "diffs", "blobs/sha256", "tmp"] {
@@ -472,13 +472,16 @@ fn any_flipped_bit_of_any_blob_is_noticed() {
                 std::fs::write(&blob, &flipped).unwrap();
                 let error = load_error(&path);
                 assert!(
-                    matches!(error, LayoutError::BlobDigest { .. }),
+                    matches!(error, LayoutError::Intake(IntakeError::BlobDigest { .. })),
                     "{codec} byte {at}: {error:?}"
                 );
                 assert_eq!(error.class(), Class::Corrupt);
             }
             std::fs::write(&blob, &bytes[..bytes.len() - 1]).unwrap();
-            assert!(matches!(load_error(&path), LayoutError::BlobLength { .. }));
+            assert!(matches!(
+                load_error(&path),
+                LayoutError::Intake(IntakeError::BlobLength { .. })
+            ));
             std::fs::remove_file(&blob).unwrap();
             assert!(matches!(load_error(&path), LayoutError::MissingBlob(_)));
             std::fs::write(&blob, &bytes).unwrap();
@@ -492,7 +495,7 @@ fn layouts_that_are_none() {
     let (_directory, path) = layout(Codec::None);
     let index = std::fs::read(path.join("index.json")).unwrap();
     for (name, content, expected) in [
-        ("index.json", &b"{"[..], "Json"),
+        ("index.json", &b"{"[..], "Intake(Json"),
         ("index.json", br#"{"schemaVersion":2,"manifests":[]}"#, "NoImage"),
         ("index.json", &index, ""),
     ] {

@@ -12,7 +12,7 @@ use osmith_image::compression::Codec;
 use osmith_image::layout::{LayoutFormat, LoadOptions, SaveOptions, load, load_stream, save};
 use osmith_image::store::{Encoding, Image, Store};
 use osmith_image::tar::Limits;
-use osmith_image::{ImportOptions, Platform, RuntimeConfig, import};
+use osmith_image::{ImportOptions, IntakeOptions, Platform, RuntimeConfig, import};
 use osmith_report::{Silent, StepId};
 use osmith_testing::oracle;
 
@@ -240,7 +240,7 @@ fn load_options() -> LoadOptions {
         select: None,
         platform: Platform::new("linux", "amd64"),
         names: None,
-        limits: Limits::default(),
+        intake: IntakeOptions::default(),
     }
 }
 
@@ -292,7 +292,17 @@ fn what_is_saved_is_loaded_again_and_always_the_same() {
         let loaded = load(&archive, &other, &load_options(), &Silent, StepId(0)).unwrap();
         let name = Path::new("standard input");
         let streamed = load_stream(&gzipped[..], name, &other, &load_options(), &Silent, StepId(0)).unwrap();
-        assert_eq!(loaded, streamed);
+        assert_eq!(
+            (&loaded[0].image, &loaded[0].names),
+            (&streamed[0].image, &streamed[0].names)
+        );
+        let (first, second) = (loaded[0].transferred, streamed[0].transferred);
+        assert_eq!((first.layers_fetched, first.layers_reused), (1, 0));
+        assert_eq!(
+            (second.layers_fetched, second.layers_reused, second.fetched_bytes),
+            (0, 1, 0)
+        );
+        assert_eq!(first.written_bytes + first.present_bytes, second.present_bytes);
         assert_eq!(loaded[0].names[0].to_string(), "localhost/sample:1");
         assert_eq!(loaded[0].image.id(), image.id());
         assert_eq!(
