@@ -6,6 +6,7 @@
 pub mod boot_menu;
 pub mod entry;
 pub mod esp;
+pub mod failures;
 pub mod install;
 mod kargs_d;
 pub mod kernel_arguments;
