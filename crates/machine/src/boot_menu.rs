@@ -136,6 +136,15 @@ impl BootMenu {
         entries.find(|entry| entry.deployment().as_ref() == Some(deployment))
     }
 
+    /// Whether an entry starts a kernel of a folder of kernels, or a unified one of that name.
+    pub fn uses_kernel(&self, folder: &str) -> bool {
+        let mut paths = self.entries.iter().flat_map(|entry| {
+            let entry = &entry.entry;
+            entry.linux.iter().chain(&entry.initrd).chain(&entry.uki)
+        });
+        paths.any(|path| path.split('/').any(|name| name == folder))
+    }
+
     /// The deployments, first what is started by itself.
     pub fn deployments(&self) -> Vec<Digest> {
         self.entries.iter().filter_map(MenuEntry::deployment).collect()

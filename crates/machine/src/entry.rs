@@ -119,6 +119,11 @@ impl BootEntry {
     }
 }
 
+/// The name of the folder for the kernel of a deployment.
+pub fn kernel_folder(deployment: &Digest) -> String {
+    format!("{KERNEL_PREFIX}{deployment}")
+}
+
 /// The name of the file of an entry.
 pub fn file_name(os_id: &str, version: &str, priority: Priority) -> String {
     let os_id = file_safe(os_id).replace('-', "_");

@@ -93,6 +93,47 @@ pub fn append(arguments: &mut Vec<String>, added: impl IntoIterator<Item = Strin
     }
 }
 
+/// Whether an argument names the deployment.
+fn is_composefs(argument: &str) -> bool {
+    argument.starts_with("composefs=") || argument.starts_with("composefs.digest=")
+}
+
+/// The arguments of an updated deployment: those of the one before, with the name of the new, without what only the old
+/// image asked for and with what only the new one asks for.
+pub fn update(before: &[String], argument: ComposefsArgument, old: &[String], new: &[String]) -> Vec<String> {
+    let dropped = |argument: &String| old.contains(argument) && !new.contains(argument);
+    let mut arguments = Vec::new();
+    for before in before {
+        match is_composefs(before) {
+            true => append(&mut arguments, [argument.to_string()]),
+            false if dropped(before) => {}
+            false => arguments.push(before.clone()),
+        }
+    }
+    append(&mut arguments, [argument.to_string()]);
+    let added = new.iter().filter(|argument| !old.contains(argument)).cloned();
+    append(&mut arguments, added);
+    arguments
+}
+
+/// Arguments as one line that [`split`] takes apart again: those with blanks get quotes.
+pub fn join(arguments: &[String]) -> String {
+    let quoted: Vec<String> = arguments.iter().map(|argument| quote(argument)).collect();
+    quoted.join(" ")
+}
+
+fn quote(argument: &str) -> String {
+    if !argument.contains(|character: char| character.is_ascii_whitespace()) {
+        return argument.to_owned();
+    }
+    match argument.split_once('=') {
+        Some((name, value)) if !name.contains(|character: char| character.is_ascii_whitespace()) => {
+            format!("{name}=\"{value}\"")
+        }
+        _ => format!("\"{argument}\""),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +185,35 @@ mod tests {
             let error = ComposefsArgument::find(&format!("composefs={value}")).unwrap_err();
             assert_eq!(error.argument, format!("composefs={value}"));
         }
+    }
+
+    #[test]
+    fn what_is_joined_splits_again() {
+        let arguments = ["root=UUID=1", "rw", "dyndbg=file a +p", "x y", "a b=c d"].map(str::to_owned);
+        assert_eq!(
+            join(&arguments),
+            "root=UUID=1 rw dyndbg=\"file a +p\" \"x y\" \"a b=c d\""
+        );
+        assert_eq!(split(&join(&arguments)), arguments);
+    }
+
+    #[test]
+    fn an_update_keeps_what_the_machine_has_of_its_own() {
+        let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
+        let argument = ComposefsArgument {
+            digest: new,
+            missing_verity_allowed: false,
+        };
+        let words = |text: &str| split(text);
+        let before = format!("root=UUID=1 rw mine=1 composefs={old} console=ttyS0 quiet splash");
+        let updated = update(
+            &split(&before),
+            argument,
+            &words("console=ttyS0 quiet mine=1"),
+            &words("console=ttyS0 console=tty0 mine=1"),
+        );
+        let expected = format!("root=UUID=1 rw mine=1 composefs={new} console=ttyS0 splash console=tty0");
+        assert_eq!(join(&updated), expected);
     }
 
     #[test]

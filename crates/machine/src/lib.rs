@@ -4,6 +4,7 @@
 //! either program can run a machine that the other one made.
 
 pub mod boot_menu;
+pub mod deploy;
 pub mod entry;
 pub mod esp;
 pub mod failures;
@@ -12,7 +13,9 @@ mod kargs_d;
 pub mod kernel_arguments;
 pub mod lock;
 pub mod log;
+pub mod machine;
 pub mod origin;
 mod os_release;
 pub mod root_setup;
+pub mod staged;
 pub mod status;

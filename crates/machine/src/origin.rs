@@ -62,6 +62,8 @@ pub struct Origin {
     pub boot_digest: Option<String>,
     /// The manifest of the image that is deployed.
     pub manifest_digest: Option<Sha256Digest>,
+    /// Whether clean-ups leave the deployment alone: `pinned = true` in osmith's own section.
+    pub pinned: bool,
 }
 
 /// Why a text is no origin file.
@@ -167,6 +169,7 @@ impl Origin {
                         .map_err(|_| not_understood("manifest_digest", value))
                 })
                 .transpose()?,
+            pinned: find(text, "osmith", "pinned") == Some("true"),
         })
     }
 
@@ -185,6 +188,9 @@ impl Origin {
         }
         if let Some(digest) = &self.manifest_digest {
             text += &format!("\n[image]\nmanifest_digest = {digest}\n");
+        }
+        if self.pinned {
+            text += "\n[osmith]\npinned = true\n";
         }
         text
     }
@@ -228,6 +234,7 @@ mod tests {
             boot_type: BootType::Bls,
             boot_digest: Some("ab".repeat(32)),
             manifest_digest: Some(Sha256Digest::of(b"manifest")),
+            pinned: false,
         }
     }
 
@@ -245,6 +252,16 @@ mod tests {
             .replace(" = ", "=")
             .replace("[boot]", "; note = 1\n[boot]");
         assert_eq!(Origin::parse(&compact), Ok(sample()));
+    }
+
+    #[test]
+    fn a_pin_is_kept() {
+        let pinned = Origin {
+            pinned: true,
+            ..sample()
+        };
+        assert!(pinned.to_text().ends_with("\n\n[osmith]\npinned = true\n"));
+        assert_eq!(Origin::parse(&pinned.to_text()), Ok(pinned));
     }
 
     #[test]

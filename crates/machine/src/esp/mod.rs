@@ -26,6 +26,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::boot_menu::BootMenu;
 
+/// The name of a kernel in its folder.
+pub(crate) const KERNEL: &str = "vmlinuz";
+/// The name of an initramfs in its folder.
+pub(crate) const INITRAMFS: &str = "initrd";
 /// The menu that the boot loader shows.
 const ENTRIES: &str = "loader/entries";
 /// The menu that an update left.
@@ -203,17 +207,19 @@ impl Esp {
         self.sync()
     }
 
-    /// The folders of kernels of bootc and osmith.
+    /// The folders of kernels of bootc and osmith. Reads all kernels.
     pub fn kernel_folders(&self) -> Result<Vec<KernelFolder>> {
-        let names = self.names(KERNELS)?.unwrap_or_default();
-        let mut folders = Vec::new();
-        for name in names {
-            let path = self.path.join(KERNELS).join(&name);
-            if name.starts_with(crate::entry::KERNEL_PREFIX) && path.is_dir() {
-                folders.push(kernel_folder(&path, name));
-            }
-        }
-        Ok(folders)
+        let names = self.kernel_folder_names()?.into_iter();
+        let folders = names.map(|name| kernel_folder(&self.path.join(KERNELS).join(&name), name));
+        Ok(folders.collect())
+    }
+
+    /// Their names.
+    pub fn kernel_folder_names(&self) -> Result<Vec<String>> {
+        let mut names = self.names(KERNELS)?.unwrap_or_default();
+        let kernels = self.path.join(KERNELS);
+        names.retain(|name| name.starts_with(crate::entry::KERNEL_PREFIX) && kernels.join(name).is_dir());
+        Ok(names)
     }
 
     /// The path of a file in a kernel folder, as a boot entry names it.
@@ -303,7 +309,7 @@ impl AsFd for Esp {
 fn kernel_folder(path: &Path, name: String) -> KernelFolder {
     let mut hasher = Sha256::new();
     let mut size_bytes = 0;
-    let hashed = ["vmlinuz", "initrd"].iter().try_for_each(|file| {
+    let hashed = [KERNEL, INITRAMFS].iter().try_for_each(|file| {
         let bytes = fs::read(path.join(file))?;
         size_bytes += bytes.len() as u64;
         hasher.update(&bytes);

@@ -7,29 +7,34 @@ use sha2::{Digest as _, Sha256};
 use super::contents::{bytes, regular, text};
 use super::folders::Folders;
 use super::{Architecture, InstallError, InstallImage, ReadObject};
-use crate::entry::{self, BootEntry, Priority};
-use crate::kargs_d;
+use crate::boot_menu::{BootMenu, MenuEntry};
+use crate::entry::{self, BootEntry};
+use crate::esp::{Esp, INITRAMFS, KERNEL};
+use crate::kargs_d::{self, KARGS_D};
+use crate::kernel_arguments;
 use crate::os_release::OsRelease;
 
 const MODULES: &str = "usr/lib/modules";
-const KARGS_D: &str = "usr/lib/bootc/kargs.d";
 const OS_RELEASE: &str = "usr/lib/os-release";
 
 /// A key pressed within this time shows the menu.
 const LOADER_CONF: &str = "timeout 2\n";
 
 /// The files of an image that start it.
-pub(super) struct BootFiles {
+#[derive(Debug)]
+pub(crate) struct BootFiles {
     /// The version of the kernel.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// What system it is.
-    pub(super) os: OsRelease,
+    pub(crate) os: OsRelease,
     /// SHA-256 of kernel and initramfs in one, 64 hexadecimal digits.
-    pub(super) digest: String,
+    pub(crate) digest: String,
     /// The kernel arguments of the image.
-    pub(super) kernel_arguments: Vec<String>,
-    kernel: Content,
-    initramfs: Content,
+    pub(crate) kernel_arguments: Vec<String>,
+    /// The kernel.
+    pub(crate) kernel: Content,
+    /// Its initramfs.
+    pub(crate) initramfs: Content,
     boot_loader: Content,
     mtime: Timestamp,
 }
@@ -109,6 +114,30 @@ fn kernel_arguments(image: &InstallImage, object: &mut ReadObject) -> Result<Vec
     Ok(arguments)
 }
 
+impl BootFiles {
+    /// The boot entry of the deployment, which finds its kernel in the folder `kernel_folder` of the ESP. Sort key and
+    /// name are those of the menu it comes into.
+    pub(crate) fn entry(
+        &self,
+        digest: &Digest,
+        kernel_folder: &str,
+        kernel_arguments: &[String],
+    ) -> BootEntry {
+        BootEntry {
+            title: Some(self.os.title().to_owned()),
+            version: Some(
+                self.os
+                    .version()
+                    .map_or_else(|| digest.to_string(), str::to_owned),
+            ),
+            linux: Some(Esp::kernel_path(kernel_folder, KERNEL)),
+            initrd: vec![Esp::kernel_path(kernel_folder, INITRAMFS)],
+            options: kernel_arguments::join(kernel_arguments),
+            ..BootEntry::default()
+        }
+    }
+}
+
 /// The folders of the ESP.
 pub(super) fn esp(
     architecture: Architecture,
@@ -116,22 +145,16 @@ pub(super) fn esp(
     digest: Digest,
     kernel_arguments: &[String],
 ) -> Folders {
-    let version = files
-        .os
-        .version()
-        .map_or_else(|| digest.to_string(), str::to_owned);
     let suffix = architecture.efi_suffix();
-    let kernel_folder = format!("EFI/Linux/{}{digest}", entry::KERNEL_PREFIX);
-    let boot_entry = BootEntry {
-        title: Some(files.os.title().to_owned()),
-        version: Some(version.clone()),
-        linux: Some(format!("/{kernel_folder}/vmlinuz")),
-        initrd: vec![format!("/{kernel_folder}/initrd")],
-        options: command_line(kernel_arguments),
-        sort_key: Some(entry::sort_key(files.os.id(), Priority::Primary)),
-        ..BootEntry::default()
+    let kernel_folder = entry::kernel_folder(&digest);
+    let boot_entry = files.entry(&digest, &kernel_folder, kernel_arguments);
+    let menu = BootMenu {
+        entries: vec![MenuEntry {
+            stem: String::new(),
+            counter: None,
+            entry: boot_entry,
+        }],
     };
-    let entry_name = entry::file_name(files.os.id(), &version, Priority::Primary);
     let mut esp = Folders::new(files.mtime, Vec::new());
     let fallback = format!("EFI/BOOT/BOOT{}.EFI", suffix.to_uppercase());
     esp.content(&fallback, &files.boot_loader);
@@ -139,27 +162,15 @@ pub(super) fn esp(
         &format!("EFI/systemd/systemd-boot{suffix}.efi"),
         &files.boot_loader,
     );
-    esp.content(&format!("{kernel_folder}/vmlinuz"), &files.kernel);
-    esp.content(&format!("{kernel_folder}/initrd"), &files.initramfs);
+    let kernel = [(KERNEL, &files.kernel), (INITRAMFS, &files.initramfs)];
+    for (name, content) in kernel {
+        let path = Esp::kernel_path(&kernel_folder, name);
+        esp.content(path.trim_start_matches('/'), content);
+    }
     esp.text("loader/loader.conf", LOADER_CONF);
-    esp.text(&format!("loader/entries/{entry_name}"), &boot_entry.to_text());
+    for entry in menu.in_this_order(files.os.id()).entries {
+        let path = format!("loader/entries/{}", entry.file_name());
+        esp.text(&path, &entry.entry.to_text());
+    }
     esp
-}
-
-/// Arguments as one line; those with blanks get quotes again.
-fn command_line(arguments: &[String]) -> String {
-    let quoted: Vec<String> = arguments.iter().map(|argument| quote(argument)).collect();
-    quoted.join(" ")
-}
-
-fn quote(argument: &str) -> String {
-    if !argument.contains(|character: char| character.is_ascii_whitespace()) {
-        return argument.to_owned();
-    }
-    match argument.split_once('=') {
-        Some((name, value)) if !name.contains(|character: char| character.is_ascii_whitespace()) => {
-            format!("{name}=\"{value}\"")
-        }
-        _ => format!("\"{argument}\""),
-    }
 }

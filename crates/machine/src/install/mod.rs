@@ -32,6 +32,7 @@ use crate::origin::{BootType, ImageSource, Origin};
 use osmith_image::Sha256Digest;
 
 pub use architecture::Architecture;
+pub(crate) use boot::BootFiles;
 pub use error::InstallError;
 
 /// Reads an object of the store.
@@ -102,47 +103,99 @@ pub struct Deployment {
     pub sources: Vec<FileData>,
 }
 
-/// The contents of a fresh disk on which the image is deployed. `object` reads the few objects that must be looked
-/// into: descriptions, the kernel and its initramfs.
-pub fn deployment(
-    mut image: InstallImage,
-    options: &InstallOptions,
+/// An image that can be deployed: its tree is one to boot from, and its composefs image is made.
+#[derive(Debug)]
+pub(crate) struct PreparedImage<'a> {
+    /// The identity of the deployment: the digest of its composefs image.
+    pub(crate) digest: Digest,
+    /// What starts it.
+    pub(crate) files: BootFiles,
+    tree: Tree,
+    boot_image: Vec<u8>,
+    manifest: &'a [u8],
+    config: &'a [u8],
+}
+
+/// Looks at an image and makes its composefs image. `object` reads the few objects that must be looked into:
+/// descriptions, the kernel and its initramfs.
+pub(crate) fn prepare<'a>(
+    image: InstallImage<'a>,
     object: &mut ReadObject,
-) -> Result<Deployment, InstallError> {
+) -> Result<PreparedImage<'a>, InstallError> {
     // First: an image without a kernel lacks other things too, but says most about itself by that.
     let files = boot::find(&image, object)?;
-    image.tree = composefs::bootable(image.tree, object)?;
-    let boot_image = composefs::image(&image.tree)?;
-    let argument = ComposefsArgument {
+    let tree = composefs::bootable(image.tree, object)?;
+    let boot_image = composefs::image(&tree)?;
+    Ok(PreparedImage {
         digest: Digest::of(&boot_image),
-        missing_verity_allowed: options.missing_verity_allowed,
-    };
-    let kernel_arguments = kernel_arguments(options, argument, files.kernel_arguments.clone());
-    let origin = Origin {
-        source: options.source.clone(),
-        boot_type: BootType::Bls,
-        boot_digest: Some(files.digest.clone()),
-        manifest_digest: Some(Sha256Digest::of(image.manifest)),
-    };
-    let (esp, sources) = boot::esp(image.architecture, &files, argument.digest, &kernel_arguments).finish();
-    let parts = root::Parts {
-        bootable: image.tree,
+        files,
+        tree,
         boot_image,
         manifest: image.manifest,
         config: image.config,
-        digest: argument.digest,
-        origin: origin.to_text(),
+    })
+}
+
+/// The contents of a fresh disk on which the image is deployed.
+pub fn deployment(
+    image: InstallImage,
+    options: &InstallOptions,
+    object: &mut ReadObject,
+) -> Result<Deployment, InstallError> {
+    let architecture = image.architecture;
+    let prepared = prepare(image, object)?;
+    let digest = prepared.digest;
+    let argument = ComposefsArgument {
+        digest,
+        missing_verity_allowed: options.missing_verity_allowed,
     };
-    let (root, sources) = root::tree(parts, sources)?.finish();
+    let files = &prepared.files;
+    let kernel_arguments = kernel_arguments(options, argument, files.kernel_arguments.clone());
+    let (title, kernel_version) = (files.os.title().to_owned(), files.version.clone());
+    let origin = prepared.origin(&options.source);
+    let (esp, sources) = boot::esp(architecture, files, digest, &kernel_arguments).finish();
+    let state = DeploymentState { origin, suffix: "" };
+    let (root, sources) = root::of_fresh_disk(prepared, &state, sources)?.finish();
     Ok(Deployment {
-        digest: argument.digest,
-        title: files.os.title().to_owned(),
-        kernel_version: files.version,
+        digest,
+        title,
+        kernel_version,
         kernel_arguments,
         root,
         esp,
         sources,
     })
+}
+
+impl PreparedImage<'_> {
+    /// The origin file of the deployment.
+    pub(crate) fn origin(&self, source: &ImageSource) -> Origin {
+        Origin {
+            source: source.clone(),
+            boot_type: BootType::Bls,
+            boot_digest: Some(self.files.digest.clone()),
+            manifest_digest: Some(Sha256Digest::of(self.manifest)),
+            pinned: false,
+        }
+    }
+
+    /// What a machine that has all objects of the image needs besides, from its physical root on; and the contents of
+    /// those files.
+    pub(crate) fn addition(
+        self,
+        state: Option<&DeploymentState>,
+    ) -> Result<(Tree<InstallFile>, Vec<FileData>), InstallError> {
+        Ok(root::of_addition(self, state)?.finish())
+    }
+}
+
+/// What belongs to a deployment and the machine may change.
+#[derive(Debug, Clone)]
+pub(crate) struct DeploymentState {
+    /// Its origin.
+    pub(crate) origin: Origin,
+    /// What stands behind the names of `etc` and of the origin's file.
+    pub(crate) suffix: &'static str,
 }
 
 /// In the order in which bootc writes them.

@@ -4,50 +4,73 @@ use osmith_formats::tree::Tree;
 use osmith_formats::verity::Digest;
 
 use super::folders::Folders;
-use super::{FileData, InstallError, repository};
+use super::{DeploymentState, FileData, InstallError, PreparedImage, repository};
 
-/// What the root file system is made of.
-pub(super) struct Parts<'a> {
-    /// The tree the machine boots from.
-    pub(super) bootable: Tree,
-    /// The composefs image of `bootable`.
-    pub(super) boot_image: Vec<u8>,
-    /// Its digest.
-    pub(super) digest: Digest,
-    /// The manifest of the image.
-    pub(super) manifest: &'a [u8],
-    /// The configuration of the image.
-    pub(super) config: &'a [u8],
-    /// The text of the origin file.
-    pub(super) origin: String,
-}
-
-/// The folders of the root file system; their sources follow `sources`.
-pub(super) fn tree(parts: Parts, sources: Vec<FileData>) -> Result<Folders, InstallError> {
-    let mtime = parts.bootable.inode(parts.bootable.root()).metadata.mtime;
+/// The folders of the root file system of a fresh disk; their sources follow `sources`.
+pub(super) fn of_fresh_disk(
+    image: PreparedImage,
+    state: &DeploymentState,
+    sources: Vec<FileData>,
+) -> Result<Folders, InstallError> {
+    let mtime = image.tree.inode(image.tree.root()).metadata.mtime;
     let mut root = Folders::new(mtime, sources);
-    add_state(&mut root, &parts.bootable, &parts.digest, &parts.origin);
+    add_state(&mut root, &image, state);
+    copy_folder(&mut root, "state/os/default/var", &image.tree, "var");
     repository::create(&mut root);
-    repository::add_objects(&mut root, parts.bootable);
-    repository::add_image(&mut root, &parts.digest, parts.boot_image);
-    let documents = repository::Documents {
-        manifest: parts.manifest,
-        config: parts.config,
-    };
-    repository::add_documents(&mut root, &documents, &parts.digest)?;
+    repository::add_objects(&mut root, image.tree);
+    add_image(
+        &mut root,
+        &image.digest,
+        image.boot_image,
+        (image.manifest, image.config),
+    )?;
     root.symlink("ostree/bootc", "../composefs/bootc");
     root.folder("boot");
     Ok(root)
 }
 
-/// Adds what the machine may change: `/etc` of the deployment, and `/var`.
-fn add_state(root: &mut Folders, bootable: &Tree, digest: &Digest, origin: &str) {
+/// What a deployment adds to a root file system that has others, and the image's objects.
+pub(super) fn of_addition(
+    image: PreparedImage,
+    state: Option<&DeploymentState>,
+) -> Result<Folders, InstallError> {
+    let mtime = image.tree.inode(image.tree.root()).metadata.mtime;
+    let mut root = Folders::new(mtime, Vec::new());
+    if let Some(state) = state {
+        add_state(&mut root, &image, state);
+    }
+    add_image(
+        &mut root,
+        &image.digest,
+        image.boot_image,
+        (image.manifest, image.config),
+    )?;
+    Ok(root)
+}
+
+fn add_image(
+    root: &mut Folders,
+    digest: &Digest,
+    boot_image: Vec<u8>,
+    (manifest, config): (&[u8], &[u8]),
+) -> Result<(), InstallError> {
+    repository::add_image(root, digest, boot_image);
+    let documents = repository::Documents { manifest, config };
+    repository::add_documents(root, &documents, digest)
+}
+
+/// Adds what belongs to the deployment and the machine may change.
+fn add_state(root: &mut Folders, image: &PreparedImage, state: &DeploymentState) {
+    let (digest, suffix) = (image.digest, state.suffix);
     let deploy = format!("state/deploy/{digest}");
-    copy_folder(root, &format!("{deploy}/etc"), bootable, "etc");
-    copy_folder(root, "state/os/default/var", bootable, "var");
-    root.remove(&format!("{deploy}/etc"), ".updated");
+    let etc = format!("{deploy}/etc{suffix}");
+    copy_folder(root, &etc, &image.tree, "etc");
+    root.remove(&etc, ".updated");
     root.symlink(&format!("{deploy}/var"), "../../os/default/var");
-    root.text(&format!("{deploy}/{digest}.origin"), origin);
+    root.text(
+        &format!("{deploy}/{digest}.origin{suffix}"),
+        &state.origin.to_text(),
+    );
 }
 
 /// Copies a folder of the image, or makes an empty one if the image has none.

@@ -228,7 +228,7 @@ impl Host {
 
 impl DeploymentStatus {
     /// A deployment with a known identity.
-    pub(super) fn new(composefs: ComposefsStatus, image: Option<ImageStatus>) -> Self {
+    pub(super) fn new(composefs: ComposefsStatus, image: Option<ImageStatus>, pinned: bool) -> Self {
         DeploymentStatus {
             cached_update: None,
             composefs: Some(composefs),
@@ -236,17 +236,10 @@ impl DeploymentStatus {
             image,
             incompatible: false,
             ostree: None,
-            pinned: false,
+            pinned,
             soft_reboot_capable: false,
             store: None,
         }
-    }
-
-    /// Whether this is the deployment with that identity.
-    pub(super) fn is(&self, verity: &str) -> bool {
-        self.composefs
-            .as_ref()
-            .is_some_and(|composefs| composefs.verity == verity)
     }
 }
 

@@ -5,7 +5,7 @@
 //! partition name the other deployments. The last two need root; without, the rest is told, with a note.
 
 mod host;
-mod mounts;
+pub(crate) mod mounts;
 mod render;
 mod repository;
 
@@ -18,12 +18,12 @@ use osmith_image::host_architecture;
 use osmith_report::{Class, Failure};
 use osmith_sys::OsError;
 use osmith_sys::file::open_directory;
-use serde::Deserialize;
 
 use crate::boot_menu::BootMenu;
 use crate::esp::{Esp, EspAccess, EspError};
 use crate::kernel_arguments::ComposefsArgument;
 use crate::origin::{BootType, Origin};
+use crate::staged::StagedDeployment;
 
 pub use host::{
     AccessMode, BootOrder, BootTypeStatus, Bootloader, ComposefsStatus, DeploymentStatus, Host, HostSpec,
@@ -89,7 +89,13 @@ pub fn status(root: &Path) -> Result<Status, StatusError> {
     status.host.status.usr_overlay = mounts::usr_overlay(&mountinfo);
     status.host.status.booted = Some(machine.deployment(&booted, &mut status.notes));
     match menus(root) {
-        Ok((current, next)) => machine.place(&current, &next, &booted, staged(root).as_ref(), &mut status),
+        Ok((current, next)) => machine.place(
+            &current,
+            &next,
+            &booted,
+            StagedDeployment::read(root).ok().flatten(),
+            &mut status,
+        ),
         Err(error) => {
             let note =
                 format!("the boot entries cannot be read, so only the running deployment is shown: {error}");
@@ -124,19 +130,6 @@ fn bootloader(root: &Path) -> Bootloader {
     } else {
         Bootloader::Grub
     }
-}
-
-/// What an update leaves for the shutdown.
-#[derive(Deserialize)]
-struct Staged {
-    depl_id: String,
-    #[serde(default)]
-    finalization_locked: bool,
-}
-
-fn staged(root: &Path) -> Option<Staged> {
-    let text = std::fs::read_to_string(root.join("run/composefs/staged-deployment")).ok()?;
-    serde_json::from_str(&text).ok()
 }
 
 /// The image that the next deployment comes from.
@@ -175,8 +168,9 @@ impl Machine {
             missing_verity_allowed: self.missing_verity_allowed,
             verity,
         };
+        let pinned = origin.as_ref().is_some_and(|origin| origin.pinned);
         let image = origin.and_then(|origin| self.image(&origin, notes));
-        DeploymentStatus::new(composefs, image)
+        DeploymentStatus::new(composefs, image, pinned)
     }
 
     fn origin(&self, verity: &str) -> io::Result<Origin> {
@@ -213,7 +207,7 @@ impl Machine {
         current: &BootMenu,
         next: &BootMenu,
         booted: &Digest,
-        staged: Option<&Staged>,
+        staged: Option<StagedDeployment>,
         status: &mut Status,
     ) {
         let mut seen = vec![*booted];
@@ -224,9 +218,9 @@ impl Machine {
             seen.push(digest);
             let mut deployment = self.deployment(&digest, &mut status.notes);
             let host = &mut status.host.status;
-            match staged.filter(|staged| deployment.is(&staged.depl_id)) {
+            match staged.filter(|staged| staged.deployment == digest) {
                 Some(staged) => {
-                    deployment.download_only = staged.finalization_locked;
+                    deployment.download_only = staged.download_only;
                     host.staged = Some(deployment);
                 }
                 None if host.rollback.is_none() => host.rollback = Some(deployment),

@@ -28,7 +28,7 @@ fn parse(line: &str) -> Option<Mount<'_>> {
 }
 
 /// The deployment whose composefs is the root; a later mount covers an earlier one.
-pub(super) fn deployment(mountinfo: &str) -> Option<Digest> {
+pub(crate) fn deployment(mountinfo: &str) -> Option<Digest> {
     let root = mountinfo
         .lines()
         .filter_map(parse)

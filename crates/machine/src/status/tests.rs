@@ -83,6 +83,7 @@ impl Sample {
             boot_type: BootType::Bls,
             boot_digest: Some("ab".repeat(32)),
             manifest_digest: Some(manifest_digest),
+            pinned: false,
         };
         self.write(
             &format!("sysroot/state/deploy/{digest}/{digest}.origin"),

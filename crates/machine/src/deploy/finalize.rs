@@ -1,0 +1,139 @@
+//! The shutdown of a machine with a staged deployment: what was changed in `/etc` comes along, then the boot menus
+//! change places.
+//!
+//! Any step may be the last one before the power fails, and the whole may be run again: merging twice gives what
+//! merging once gives, and a note in memory tells whether a folder has already changed places.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use osmith_formats::verity::Digest;
+use osmith_report::Observer;
+use rustix::fs::{CWD, RenameFlags};
+
+use super::{DeployError, Result, STAGED, failed, remove_staged_state, remove_unused_kernels, unstage};
+use crate::boot_menu::BootMenu;
+use crate::esp::Esp;
+use crate::machine::Machine;
+use crate::staged::StagedDeployment;
+
+/// What the shutdown did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finalized {
+    /// Nothing was staged.
+    Nothing,
+    /// What is staged was only downloaded.
+    Locked(Digest),
+    /// The deployment starts next.
+    Done(Digest),
+}
+
+/// Makes the staged deployment the one that starts next.
+pub fn finalize(machine: &Machine, observer: &dyn Observer) -> Result<Finalized> {
+    let root = machine.root();
+    let staged = StagedDeployment::read(root);
+    let staged = match staged.map_err(|error| failed("read what is staged in", root, error))? {
+        None => return Ok(Finalized::Nothing),
+        Some(staged) if staged.download_only => return Ok(Finalized::Locked(staged.deployment)),
+        Some(staged) => staged.deployment,
+    };
+    let esp = machine.esp()?;
+    let menu = esp.menu()?;
+    match esp.staged_menu()? {
+        None if menu.deployments().first() == Some(&staged) => {}
+        next => {
+            let next = require_menu(machine, &esp, next, &staged)?;
+            take_state(machine, &staged, menu.of(&staged).is_some(), observer)?;
+            esp.exchange_menus()?;
+            remove_unused_kernels(&esp, &[&next])?;
+        }
+    }
+    remove_staged_state(machine, &staged)?;
+    StagedDeployment::remove(root).map_err(|error| failed("remove what was staged in", root, error))?;
+    machine.sync()?;
+    Ok(Finalized::Done(staged))
+}
+
+/// Lets the shutdown use what was only downloaded.
+pub fn unlock(machine: &Machine) -> Result<Digest> {
+    let root = machine.root();
+    let staged =
+        StagedDeployment::read(root).map_err(|error| failed("read what is staged in", root, error))?;
+    let staged = staged.ok_or(DeployError::NothingStaged)?;
+    let unlocked = StagedDeployment {
+        download_only: false,
+        ..staged
+    };
+    unlocked
+        .write(root)
+        .map_err(|error| failed("stage a deployment in", root, error))?;
+    Ok(staged.deployment)
+}
+
+/// The menu must start what is staged, and still offer what runs.
+fn require_menu(machine: &Machine, esp: &Esp, next: Option<BootMenu>, staged: &Digest) -> Result<BootMenu> {
+    let is_whole =
+        |menu: &BootMenu| menu.deployments().first() == Some(staged) && menu.of(&machine.booted()).is_some();
+    match next.filter(is_whole) {
+        Some(next) => Ok(next),
+        None => {
+            unstage(machine, esp)?;
+            Err(DeployError::StagedMenu)
+        }
+    }
+}
+
+/// Completes the state of the deployment; one that was there before gets the new in the place of the old.
+fn take_state(machine: &Machine, staged: &Digest, is_there: bool, observer: &dyn Observer) -> Result<()> {
+    let state = machine.state(staged);
+    if !is_there {
+        merge(machine, &state.join("etc"), observer)?;
+        return machine.sync();
+    }
+    let (etc, waiting) = (state.join("etc"), state.join(format!("etc{STAGED}")));
+    let note = Note::of(machine);
+    let number = |path: &Path| fs::metadata(path).map(|found| found.ino()).ok();
+    if note.read() != number(&etc) || number(&etc).is_none() {
+        merge(machine, &waiting, observer)?;
+        machine.sync()?;
+        note.write(number(&waiting))?;
+        let exchanged = rustix::fs::renameat_with(CWD, &waiting, CWD, &etc, RenameFlags::EXCHANGE);
+        exchanged.map_err(|errno| failed("exchange", &etc, errno.into()))?;
+    }
+    let origin = state.join(format!("{staged}.origin"));
+    let waiting = state.join(format!("{staged}.origin{STAGED}"));
+    match fs::rename(&waiting, &origin) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("rename", &waiting, error)),
+        _ => machine.sync(),
+    }
+}
+
+fn merge(_machine: &Machine, _etc: &Path, _observer: &dyn Observer) -> Result<()> {
+    Ok(())
+}
+
+/// The number of the folder that takes its place, in memory.
+struct Note {
+    path: PathBuf,
+}
+
+impl Note {
+    fn of(machine: &Machine) -> Self {
+        Note {
+            path: machine.root().join("run/osmith/merged-etc"),
+        }
+    }
+
+    fn read(&self) -> Option<u64> {
+        fs::read_to_string(&self.path).ok()?.trim().parse().ok()
+    }
+
+    fn write(&self, number: Option<u64>) -> Result<()> {
+        let text = number.map_or_else(String::new, |number| format!("{number}\n"));
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let written = fs::create_dir_all(folder).and_then(|()| fs::write(&self.path, text));
+        written.map_err(|error| failed("write", &self.path, error))
+    }
+}

@@ -1,0 +1,337 @@
+//! An image becomes the next deployment, without a change to what starts if nothing else happens.
+//!
+//! The order of the writes is what keeps the machine safe. Everything is written where nothing refers to it: composefs
+//! image, streams, state folder, kernel files, and last the boot menu for the shutdown; only then the file that tells
+//! the shutdown to use it. Whatever is left half done is of no deployment and is removed by the next operation.
+
+use std::io::Read;
+
+use osmith_formats::tree::{Content, Inode, Node, Tree};
+use osmith_formats::verity::{Digest, tree_bytes};
+use osmith_image::host_architecture;
+use osmith_image::store::{Image, Store};
+use osmith_report::Observer;
+
+use super::write::TreeWriter;
+use super::{DeployError, STAGED, failed, unstage};
+use crate::boot_menu::{BootCounter, BootMenu, MenuEntry};
+use crate::entry;
+use crate::esp::{Esp, INITRAMFS, KERNEL};
+use crate::install::{
+    Architecture, BootFiles, DeploymentState, InstallFile, InstallImage, PreparedImage, prepare,
+};
+use crate::machine::Machine;
+use crate::origin::{ImageSource, Origin};
+use crate::staged::StagedDeployment;
+use crate::{kargs_d, kernel_arguments};
+
+/// How often a new deployment is tried, unless `/etc/kernel/tries` says otherwise.
+const TRIES: u32 = 3;
+/// The unit by which a deployment says that it is healthy.
+const HEALTH_UNIT: &str = "systemd/system/osmith-health.service";
+const BLOCK_BYTES: u64 = 4096;
+/// What is left free beside what is written.
+const SPARE_BYTES: u64 = 16 << 20;
+/// What entries and folders take on the EFI system partition.
+const ESP_SPARE_BYTES: u64 = 1 << 20;
+
+/// What shall run next.
+#[derive(Debug, Clone)]
+pub struct StageRequest<'a> {
+    /// The image, of the machine's store.
+    pub image: &'a Image,
+    /// What the machine follows from then on.
+    pub source: ImageSource,
+    /// Whether shutting down shall not yet change anything.
+    pub download_only: bool,
+}
+
+/// What came of staging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staging {
+    /// The deployment starts after the next shutdown.
+    Staged(Digest),
+    /// The files of the image are those that run; only what the machine follows was noted.
+    Running(Digest),
+}
+
+type Result<T> = std::result::Result<T, DeployError>;
+
+/// Stages an image; what was staged before is dropped.
+pub fn stage(
+    machine: &Machine,
+    store: &Store,
+    request: &StageRequest,
+    observer: &dyn Observer,
+) -> Result<Staging> {
+    let manifest = store.blob_bytes(&request.image.manifest_digest)?;
+    let config = store.blob_bytes(&request.image.id())?;
+    let (image, architecture) = install_image(store, request.image, &manifest, &config)?;
+    require_objects(store, &image.tree)?;
+    let is_counted = checks_health(machine, &image.tree);
+    let prepared = prepare(image, &mut |digest| read_object(store, digest))?;
+    observer.require_running()?;
+    let transaction = Transaction {
+        machine,
+        store,
+        esp: machine.esp()?,
+        observer,
+    };
+    if prepared.digest == machine.booted() {
+        return transaction.note(prepared, &request.source);
+    }
+    let tries = is_counted.then(|| tries(machine)).filter(|tries| *tries > 0);
+    transaction.stage(prepared, request, architecture, tries)
+}
+
+fn install_image<'a>(
+    store: &Store,
+    image: &Image,
+    manifest: &'a [u8],
+    config: &'a [u8],
+) -> Result<(InstallImage<'a>, Architecture)> {
+    let of_image = &image.config.architecture;
+    let architecture = Architecture::of_image(of_image).filter(|_| of_image == host_architecture());
+    let architecture = architecture.ok_or_else(|| DeployError::Architecture {
+        image: of_image.clone(),
+        machine: host_architecture().to_owned(),
+    })?;
+    let install = InstallImage {
+        tree: image.tree(store)?,
+        architecture,
+        manifest,
+        config,
+    };
+    Ok((install, architecture))
+}
+
+fn require_objects(store: &Store, tree: &Tree) -> Result<()> {
+    let mut missing = Vec::new();
+    for inode in tree.inodes() {
+        if let Node::Regular(content @ Content::Object { digest, .. }) = &inode.node
+            && !store.contains_object(content)?
+        {
+            missing.push(*digest);
+        }
+    }
+    match missing.first() {
+        None => Ok(()),
+        Some(first) => Err(DeployError::MissingObjects {
+            count: missing.len(),
+            first: Box::new(*first),
+        }),
+    }
+}
+
+fn read_object(store: &Store, digest: &Digest) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let object = store.read_object(digest).map_err(std::io::Error::other)?;
+    { object }.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether the image takes the boot counter away when it is healthy. One that does not would be left after its tries.
+fn checks_health(machine: &Machine, tree: &Tree) -> bool {
+    let masked = machine.root().join("etc").join(HEALTH_UNIT);
+    let is_masked = std::fs::read_link(masked).is_ok_and(|target| target.as_os_str() == "/dev/null");
+    tree.lookup(format!("usr/lib/{HEALTH_UNIT}").as_bytes()).is_some() && !is_masked
+}
+
+/// Source: kernel-install(8).
+fn tries(machine: &Machine) -> u32 {
+    let text = std::fs::read_to_string(machine.root().join("etc/kernel/tries"));
+    let found = text.ok().and_then(|text| text.trim().parse().ok());
+    found.unwrap_or(TRIES)
+}
+
+/// What every step of staging needs.
+struct Transaction<'a> {
+    machine: &'a Machine,
+    store: &'a Store,
+    esp: Esp,
+    observer: &'a dyn Observer,
+}
+
+/// Where the kernel of a deployment is, or comes.
+struct KernelPlace {
+    folder: String,
+    is_there: bool,
+}
+
+impl Transaction<'_> {
+    /// The same files under another manifest: nothing has to start.
+    fn note(&self, image: PreparedImage, source: &ImageSource) -> Result<Staging> {
+        let deployment = image.digest;
+        let origin = Origin {
+            pinned: self.machine.origin(&deployment)?.pinned,
+            ..image.origin(source)
+        };
+        unstage(self.machine, &self.esp)?;
+        self.write_files(image, None)?;
+        self.machine.sync()?;
+        self.machine.write_origin(&deployment, &origin)?;
+        Ok(Staging::Running(deployment))
+    }
+
+    fn stage(
+        &self,
+        image: PreparedImage,
+        request: &StageRequest,
+        architecture: Architecture,
+        tries: Option<u32>,
+    ) -> Result<Staging> {
+        let deployment = image.digest;
+        let menu = self.esp.menu()?;
+        let kernel = self.kernel_place(&menu, &image.files, &deployment)?;
+        let entry = MenuEntry {
+            stem: String::new(),
+            counter: tries.map(BootCounter::new),
+            entry: image.files.entry(
+                &deployment,
+                &kernel.folder,
+                &self.kernel_arguments(&menu, &image, architecture)?,
+            ),
+        };
+        let os_id = image.files.os.id().to_owned();
+        let next = self.next_menu(&menu, entry)?.in_this_order(&os_id);
+        let (vmlinuz, initrd) = (image.files.kernel.clone(), image.files.initramfs.clone());
+        let state = self.state(&menu, &image, &request.source);
+        unstage(self.machine, &self.esp)?;
+        super::remove_unused_kernels(&self.esp, &[&menu])?;
+        if menu.of(&deployment).is_none() {
+            super::remove_state(self.machine, &deployment)?;
+        }
+        self.write_files(image, Some(&state))?;
+        self.machine.sync()?;
+        if !kernel.is_there {
+            for (name, content) in [(KERNEL, &vmlinuz), (INITRAMFS, &initrd)] {
+                self.observer.require_running()?;
+                let contents = self.store.read_content(content)?;
+                self.esp.write_kernel_file(&kernel.folder, name, contents)?;
+            }
+        }
+        self.esp.write_staged_menu(&next)?;
+        self.observer.require_running()?;
+        let staged = StagedDeployment {
+            deployment,
+            download_only: request.download_only,
+        };
+        let root = self.machine.root();
+        staged
+            .write(root)
+            .map_err(|error| failed("stage a deployment in", root, error))?;
+        Ok(Staging::Staged(deployment))
+    }
+
+    /// A kernel that is there serves all deployments that start with it. Makes sure that a new one fits.
+    fn kernel_place(&self, menu: &BootMenu, files: &BootFiles, deployment: &Digest) -> Result<KernelPlace> {
+        let folders = self.esp.kernel_folders()?;
+        let is_same = |found: &&crate::esp::KernelFolder| found.boot_digest.as_ref() == Some(&files.digest);
+        if let Some(found) = folders.iter().find(is_same) {
+            return Ok(KernelPlace {
+                folder: found.name.clone(),
+                is_there: true,
+            });
+        }
+        let unused = folders.iter().filter(|folder| !menu.uses_kernel(&folder.name));
+        let free_bytes = self.esp.free_bytes()? + unused.map(|folder| folder.size_bytes).sum::<u64>();
+        let needed_bytes = files.kernel.size_bytes() + files.initramfs.size_bytes() + ESP_SPARE_BYTES;
+        require_space("the EFI system partition", needed_bytes, free_bytes)?;
+        Ok(KernelPlace {
+            folder: entry::kernel_folder(deployment),
+            is_there: false,
+        })
+    }
+
+    /// The arguments of the machine go on, those of the image change with it.
+    fn kernel_arguments(
+        &self,
+        menu: &BootMenu,
+        image: &PreparedImage,
+        architecture: Architecture,
+    ) -> Result<Vec<String>> {
+        let booted = booted_entry(self.machine, menu)?;
+        let before = kernel_arguments::split(&booted.entry.options);
+        let old = kargs_d::of_root(self.machine.pristine(), architecture.name())?;
+        let argument = self.machine.argument(image.digest);
+        let new = &image.files.kernel_arguments;
+        Ok(kernel_arguments::update(&before, argument, &old, new))
+    }
+
+    /// The new deployment, the one that runs, and the pinned ones.
+    fn next_menu(&self, menu: &BootMenu, new: MenuEntry) -> Result<BootMenu> {
+        let deployment = new.deployment();
+        let booted = booted_entry(self.machine, menu)?;
+        let mut entries = vec![new, booted.clone()];
+        for other in &menu.entries {
+            let is_listed = entries
+                .iter()
+                .any(|entry| entry.deployment() == other.deployment());
+            if let Some(digest) = other.deployment()
+                && !is_listed
+                && other.deployment() != deployment
+                && self.machine.origin(&digest).is_ok_and(|origin| origin.pinned)
+            {
+                entries.push(other.clone());
+            }
+        }
+        Ok(BootMenu { entries })
+    }
+
+    /// A deployment that is in the menu keeps its state until the shutdown.
+    fn state(&self, menu: &BootMenu, image: &PreparedImage, source: &ImageSource) -> DeploymentState {
+        let before = self.machine.origin(&image.digest).ok();
+        let is_there = menu.of(&image.digest).is_some();
+        DeploymentState {
+            origin: Origin {
+                pinned: is_there && before.is_some_and(|origin| origin.pinned),
+                ..image.origin(source)
+            },
+            suffix: if is_there { STAGED } else { "" },
+        }
+    }
+
+    /// Writes what the image needs besides its objects. Makes sure that it fits.
+    fn write_files(&self, image: PreparedImage, state: Option<&DeploymentState>) -> Result<()> {
+        let (tree, sources) = image.addition(state)?;
+        let physical = self.machine.physical();
+        let found = rustix::fs::statvfs(&physical)
+            .map_err(|errno| failed("look at the space of", &physical, errno.into()))?;
+        let free_bytes = found.f_bavail.saturating_mul(found.f_frsize);
+        require_space("the root file system", needed_bytes(&tree), free_bytes)?;
+        let writer = TreeWriter {
+            tree: &tree,
+            sources: &sources,
+            store: self.store,
+            observer: self.observer,
+        };
+        writer.write(&physical)
+    }
+}
+
+fn booted_entry<'a>(machine: &Machine, menu: &'a BootMenu) -> Result<&'a MenuEntry> {
+    let booted = machine.booted();
+    menu.of(&booted)
+        .ok_or_else(|| DeployError::NoBootedEntry(Box::new(booted)))
+}
+
+fn needed_bytes(tree: &Tree<InstallFile>) -> u64 {
+    let needed = |inode: &Inode<InstallFile>| match &inode.node {
+        Node::Regular(file) if file.verity => file.size_bytes + tree_bytes(file.size_bytes) + 2 * BLOCK_BYTES,
+        Node::Regular(file) => file.size_bytes + BLOCK_BYTES,
+        Node::Directory(_) => BLOCK_BYTES,
+        _ => 0,
+    };
+    tree.inodes().map(needed).sum::<u64>() + SPARE_BYTES
+}
+
+fn require_space(place: &'static str, needed_bytes: u64, free_bytes: u64) -> Result<()> {
+    if needed_bytes <= free_bytes {
+        return Ok(());
+    }
+    Err(DeployError::NoSpace {
+        place,
+        needed_bytes,
+        free_bytes,
+    })
+}

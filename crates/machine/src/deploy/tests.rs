@@ -1,0 +1,438 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use osmith_formats::tree::{Metadata, Tree};
+use osmith_image::layer::{LayerBuilder, LayerNode, LayerPath};
+use osmith_image::store::{Access, Image, ImageParts, LayerSource, Store};
+use osmith_image::{ImageConfig, host_architecture};
+use osmith_report::Silent;
+use osmith_sys::file::open_directory;
+use tempfile::TempDir;
+
+use super::write::TreeWriter;
+use super::*;
+use crate::install::{Architecture, FileData, InstallFile, InstallImage, InstallOptions, deployment};
+use crate::origin::ImageSource;
+use crate::status::status;
+
+/// A machine in a folder: its root directory with `sysroot`, the ESP at `boot`, and what the kernel says.
+struct Sample {
+    root: TempDir,
+}
+
+/// The files of an image, by path.
+type Files = BTreeMap<&'static str, Vec<u8>>;
+
+fn files(version: &str) -> Files {
+    let text = |text: &str| text.as_bytes().to_vec();
+    [
+        ("usr/lib/modules/6.12.1/vmlinuz", vec![1; 5000]),
+        ("usr/lib/modules/6.12.1/initramfs.img", vec![2; 9000]),
+        ("usr/lib/systemd/boot/efi/systemd-bootx64.efi", vec![3; 200]),
+        ("usr/lib/systemd/boot/efi/systemd-bootaa64.efi", vec![3; 200]),
+        ("usr/lib/systemd/system/osmith-health.service", text("[Unit]\n")),
+        (
+            "usr/lib/os-release",
+            format!("ID=example\nVERSION_ID={version}\n").into_bytes(),
+        ),
+        ("usr/lib/bootc/kargs.d/10.toml", text("kargs = [\"quiet\"]\n")),
+        ("usr/share/version", version.repeat(100).into_bytes()),
+        ("etc/hosts", text("127.0.0.1 localhost\n")),
+        ("etc/issue", version.as_bytes().to_vec()),
+        ("var/lib/seed", vec![7; 65]),
+        ("boot/.keep", Vec::new()),
+        ("sysroot/.keep", Vec::new()),
+        ("run/.keep", Vec::new()),
+    ]
+    .into()
+}
+
+/// Commits an image of one layer.
+fn commit(store: &Store, files: &Files) -> Image {
+    let mut layer = LayerBuilder::new();
+    for (path, bytes) in files {
+        let folder = Metadata {
+            mode: 0o755,
+            ..Metadata::default()
+        };
+        let file = Metadata {
+            mode: 0o644,
+            ..Metadata::default()
+        };
+        let path = LayerPath::parse(path.as_bytes()).unwrap();
+        let mut parents: Vec<_> = path.ancestors().filter(|parent| !parent.is_root()).collect();
+        parents.sort();
+        for parent in parents {
+            layer
+                .add(parent, folder.clone(), LayerNode::Directory { opaque: false })
+                .unwrap();
+        }
+        let content = store.put_bytes(bytes).unwrap();
+        layer.add(path, file, LayerNode::Regular(content)).unwrap();
+    }
+    let parts = ImageParts {
+        config: ImageConfig::new(host_architecture(), "linux"),
+        layers: vec![LayerSource::Own(store.put_layer(&layer.finish()).unwrap())],
+        annotations: BTreeMap::new(),
+    };
+    store.commit_image(parts, &[], &Silent).unwrap()
+}
+
+fn write(tree: &Tree<InstallFile>, sources: &[FileData], store: &Store, directory: &std::path::Path) {
+    fs::create_dir_all(directory).unwrap();
+    let writer = TreeWriter {
+        tree,
+        sources,
+        store,
+        observer: &Silent,
+    };
+    writer.write(directory).unwrap();
+}
+
+impl Sample {
+    /// A machine that runs version 1, installed from another store.
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Access::ReadWrite).unwrap();
+        let image = commit(&store, &files("1"));
+        let install = InstallImage {
+            tree: image.tree(&store).unwrap(),
+            architecture: Architecture::of_image(host_architecture()).unwrap(),
+            manifest: &store.blob_bytes(&image.manifest_digest).unwrap(),
+            config: &store.blob_bytes(&image.id()).unwrap(),
+        };
+        let options = InstallOptions {
+            root_uuid: "1".to_owned(),
+            kernel_arguments: vec!["mine=1".to_owned()],
+            source: ImageSource::registry("registry.example.org/os:1"),
+            missing_verity_allowed: true,
+        };
+        let mut read = |digest: &Digest| {
+            let mut bytes = Vec::new();
+            let mut object = store.read_object(digest).map_err(io::Error::other)?;
+            io::Read::read_to_end(&mut object, &mut bytes)?;
+            Ok(bytes)
+        };
+        let deployed = deployment(install, &options, &mut read).unwrap();
+        write(
+            &deployed.root,
+            &deployed.sources,
+            &store,
+            &root.path().join("sysroot"),
+        );
+        write(
+            &deployed.esp,
+            &deployed.sources,
+            &store,
+            &root.path().join("boot"),
+        );
+        let sample = Sample { root };
+        sample.boot(&deployed.digest);
+        sample
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    /// Starts a deployment: the kernel says so, `/etc` is the deployment's, `/run` is empty.
+    fn boot(&self, digest: &Digest) {
+        let command_line = format!("composefs=?{digest}\n");
+        let mountinfo = format!("30 1 0:27 / / ro - overlay composefs:{digest} ro\n");
+        for (path, text) in [("proc/cmdline", command_line), ("proc/self/mountinfo", mountinfo)] {
+            fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+            fs::write(self.path(path), text).unwrap();
+        }
+        let _ = fs::remove_file(self.path("etc"));
+        std::os::unix::fs::symlink(format!("sysroot/state/deploy/{digest}/etc"), self.path("etc")).unwrap();
+        let _ = fs::remove_dir_all(self.path("run"));
+    }
+
+    /// Starts what the boot loader would.
+    fn reboot(&self) -> Digest {
+        let first = self.esp().menu().unwrap().deployments()[0];
+        self.require_bootable(&first);
+        self.boot(&first);
+        first
+    }
+
+    fn esp(&self) -> Esp {
+        Esp::open(self.root.path(), crate::esp::EspAccess::Write).unwrap()
+    }
+
+    fn machine(&self) -> Machine {
+        let pristine = self.path("pristine");
+        fs::create_dir_all(&pristine).unwrap();
+        let pristine = open_directory(&pristine).unwrap();
+        Machine::open(self.root.path(), pristine, "test", &Silent).unwrap()
+    }
+
+    /// Every file that the deployment needs is there and is what its digest says.
+    fn require_bootable(&self, deployment: &Digest) {
+        let object = |digest: &Digest| {
+            let path = self.path("sysroot/composefs/objects").join(digest.object_path());
+            let bytes = fs::read(&path).unwrap();
+            assert_eq!(Digest::of(&bytes), *digest);
+            bytes
+        };
+        let image = fs::read(self.path(&format!("sysroot/composefs/images/{deployment}"))).unwrap();
+        assert_eq!(Digest::of(&image), *deployment);
+        for digest in osmith_formats::composefs::objects(&image).unwrap() {
+            object(&digest);
+        }
+        let state = self.path(&format!("sysroot/state/deploy/{deployment}"));
+        assert!(state.join("etc/hosts").is_file());
+        assert!(state.join("var/lib/seed").is_file());
+        let origin = fs::read_to_string(state.join(format!("{deployment}.origin"))).unwrap();
+        crate::origin::Origin::parse(&origin).unwrap();
+        let menu = self.esp().menu().unwrap();
+        let entry = &menu.of(deployment).unwrap().entry;
+        for (path, expected) in [
+            (entry.linux.as_ref(), vec![1; 5000]),
+            (entry.initrd.first(), vec![2; 9000]),
+        ] {
+            let path = path.unwrap().trim_start_matches('/');
+            assert_eq!(fs::read(self.path("boot").join(path)).unwrap(), expected);
+        }
+    }
+
+    fn stage(&self, files: &Files) -> Staging {
+        self.stage_with(files, false).unwrap()
+    }
+
+    fn stage_with(&self, files: &Files, download_only: bool) -> Result<Staging> {
+        let machine = self.machine();
+        let store = machine.open_store().unwrap();
+        let image = commit(&store, files);
+        let request = StageRequest {
+            image: &image,
+            source: ImageSource::registry("registry.example.org/os:2"),
+            download_only,
+        };
+        stage(&machine, &store, &request, &Silent)
+    }
+
+    fn staged(&self, files: &Files) -> Digest {
+        match self.stage(files) {
+            Staging::Staged(digest) => digest,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn collect(&self) -> Collected {
+        let machine = self.machine();
+        let store = machine.open_store().unwrap();
+        collect(&machine, &store, &Silent).unwrap()
+    }
+}
+
+#[test]
+fn an_update_starts_after_the_shutdown_and_can_be_taken_back() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    let second = sample.staged(&files("2"));
+    assert_ne!(first, second);
+    assert_eq!(sample.esp().menu().unwrap().deployments(), [first]);
+    let shown = status(sample.root.path()).unwrap().host.status;
+    assert_eq!(
+        shown.staged.unwrap().composefs.unwrap().verity,
+        second.to_string()
+    );
+    let machine = sample.machine();
+    assert_eq!(finalize(&machine, &Silent).unwrap(), Finalized::Done(second));
+    assert_eq!(finalize(&machine, &Silent).unwrap(), Finalized::Nothing);
+    drop(machine);
+    assert_eq!(sample.reboot(), second);
+    let menu = sample.esp().menu().unwrap();
+    assert_eq!(menu.deployments(), [second, first]);
+    let names: Vec<_> = menu.entries.iter().map(|entry| entry.file_name()).collect();
+    assert_eq!(names, ["bootc_example-2-1+3.conf", "bootc_example-1-0.conf"]);
+    let options = format!("root=UUID=1 rw mine=1 composefs=?{second} quiet");
+    assert_eq!(menu.entries[0].entry.options, options);
+    // Both start with the same kernel.
+    assert_eq!(fs::read_dir(sample.path("boot/EFI/Linux")).unwrap().count(), 1);
+    let back = rollback(&sample.machine()).unwrap();
+    assert_eq!(back, RolledBack::Queued(first));
+    assert_eq!(rollback(&sample.machine()).unwrap(), RolledBack::Queued(second));
+    rollback(&sample.machine()).unwrap();
+    assert_eq!(sample.reboot(), first);
+}
+
+#[test]
+fn what_is_downloaded_waits() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    let Staging::Staged(second) = sample.stage_with(&files("2"), true).unwrap() else {
+        panic!("nothing is staged");
+    };
+    assert_eq!(
+        finalize(&sample.machine(), &Silent).unwrap(),
+        Finalized::Locked(second)
+    );
+    assert_eq!(unlock(&sample.machine()).unwrap(), second);
+    assert_eq!(
+        finalize(&sample.machine(), &Silent).unwrap(),
+        Finalized::Done(second)
+    );
+    assert_eq!(sample.reboot(), second);
+    assert!(matches!(
+        unlock(&sample.machine()),
+        Err(DeployError::NothingStaged)
+    ));
+    assert!(sample.esp().menu().unwrap().of(&first).is_some());
+}
+
+#[test]
+fn a_rollback_drops_what_is_staged() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    assert!(matches!(
+        rollback(&sample.machine()),
+        Err(DeployError::NothingToRollBackTo)
+    ));
+    let second = sample.staged(&files("2"));
+    assert_eq!(rollback(&sample.machine()).unwrap(), RolledBack::Dropped(second));
+    assert_eq!(finalize(&sample.machine(), &Silent).unwrap(), Finalized::Nothing);
+    assert_eq!(sample.reboot(), first);
+    assert!(!sample.path(&format!("sysroot/state/deploy/{second}")).exists());
+}
+
+#[test]
+fn what_no_deployment_needs_goes() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    let second = sample.staged(&files("2"));
+    assert_eq!(sample.collect().deployments, 0);
+    finalize(&sample.machine(), &Silent).unwrap();
+    sample.reboot();
+    let third = sample.staged(&files("3"));
+    finalize(&sample.machine(), &Silent).unwrap();
+    assert_eq!(sample.reboot(), third);
+    let collected = sample.collect();
+    assert_eq!(collected.deployments, 1);
+    assert!(collected.objects > 0);
+    sample.require_bootable(&second);
+    sample.require_bootable(&third);
+    assert!(!sample.path(&format!("sysroot/composefs/images/{first}")).exists());
+    assert_eq!(sample.collect(), Collected::default());
+    let store = sample.machine().open_store().unwrap();
+    assert!(
+        store
+            .verify(&Silent, osmith_report::StepId(0))
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn pinned_deployments_stay() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    assert!(set_pinned(&sample.machine(), &first, true).unwrap());
+    assert!(!set_pinned(&sample.machine(), &first, true).unwrap());
+    for version in ["2", "3", "4"] {
+        sample.staged(&files(version));
+        finalize(&sample.machine(), &Silent).unwrap();
+        sample.reboot();
+        sample.collect();
+    }
+    let menu = sample.esp().menu().unwrap();
+    assert_eq!(menu.entries.len(), 3);
+    assert_eq!(menu.deployments()[2], first);
+    sample.require_bootable(&first);
+    let shown = status(sample.root.path()).unwrap().host.status;
+    assert!(shown.other_deployments[0].pinned);
+    let machine = sample.machine();
+    let digits = first.to_string();
+    assert_eq!(find_deployment(&machine, Some(&digits[..8])).unwrap(), first);
+    assert_eq!(
+        find_deployment(&machine, Some("booted")).unwrap(),
+        machine.booted()
+    );
+    assert!(find_deployment(&machine, Some("0")).is_err());
+}
+
+#[test]
+fn the_deployment_before_can_be_staged_again() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    sample.staged(&files("2"));
+    finalize(&sample.machine(), &Silent).unwrap();
+    let second = sample.reboot();
+    assert_eq!(sample.staged(&files("1")), first);
+    let origin = sample.machine().origin(&first).unwrap();
+    assert_eq!(origin.source.image, "registry.example.org/os:1");
+    assert_eq!(
+        finalize(&sample.machine(), &Silent).unwrap(),
+        Finalized::Done(first)
+    );
+    assert_eq!(sample.reboot(), first);
+    assert_eq!(sample.esp().menu().unwrap().deployments(), [first, second]);
+    let origin = sample.machine().origin(&first).unwrap();
+    assert_eq!(origin.source.image, "registry.example.org/os:2");
+    assert!(
+        !sample
+            .path(&format!("sysroot/state/deploy/{first}/etc.staged"))
+            .exists()
+    );
+}
+
+#[test]
+fn the_same_files_under_another_name_are_only_noted() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    assert_eq!(sample.stage(&files("1")), Staging::Running(first));
+    assert_eq!(finalize(&sample.machine(), &Silent).unwrap(), Finalized::Nothing);
+    let origin = sample.machine().origin(&first).unwrap();
+    assert_eq!(origin.source.image, "registry.example.org/os:2");
+    assert_eq!(sample.reboot(), first);
+}
+
+#[test]
+fn kernel_arguments_of_the_next_start_change() {
+    let sample = Sample::new();
+    let change = |append: &str| KargsChange {
+        append: vec![append.to_owned()],
+        ..KargsChange::default()
+    };
+    change_kargs(&sample.machine(), &change("a=1")).unwrap();
+    assert!(kargs(&sample.machine()).unwrap().contains(&"a=1".to_owned()));
+    let second = sample.staged(&files("2"));
+    change_kargs(&sample.machine(), &change("b=2")).unwrap();
+    let current = sample.esp().menu().unwrap();
+    assert!(!current.entries[0].entry.options.contains("b=2"));
+    finalize(&sample.machine(), &Silent).unwrap();
+    assert_eq!(sample.reboot(), second);
+    let options = kargs(&sample.machine()).unwrap();
+    assert!(
+        options.ends_with(&["a=1".to_owned(), "b=2".to_owned()]),
+        "{options:?}"
+    );
+    assert!(options.contains(&"a=1".to_owned()));
+}
+
+#[test]
+fn images_that_cannot_run_here_are_refused() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    let mut without_kernel = files("2");
+    without_kernel.remove("usr/lib/modules/6.12.1/vmlinuz");
+    let error = sample.stage_with(&without_kernel, false).unwrap_err();
+    assert!(error.to_string().contains("no kernel"), "{error}");
+    let machine = sample.machine();
+    let store = machine.open_store().unwrap();
+    let mut image = commit(&store, &files("2"));
+    image.config.architecture = "mips".to_owned();
+    let request = StageRequest {
+        image: &image,
+        source: ImageSource::registry("registry.example.org/os:2"),
+        download_only: false,
+    };
+    let error = stage(&machine, &store, &request, &Silent).unwrap_err();
+    assert!(matches!(error, DeployError::Architecture { .. }), "{error}");
+    drop(machine);
+    assert_eq!(finalize(&sample.machine(), &Silent).unwrap(), Finalized::Nothing);
+    assert_eq!(sample.reboot(), first);
+}
