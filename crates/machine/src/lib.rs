@@ -7,6 +7,7 @@ pub mod boot_menu;
 pub mod deploy;
 pub mod entry;
 pub mod esp;
+pub mod etc;
 pub mod failures;
 pub mod install;
 mod kargs_d;

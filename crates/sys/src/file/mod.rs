@@ -12,7 +12,7 @@ pub use buffer::PageBuffer;
 pub use cache::{bypass_page_cache, write_all_at};
 pub use copy::{CopyMethod, copy_contents, data_ranges};
 pub use new::NewFile;
-pub use open::{open_beneath, open_directory, open_in_root};
+pub use open::{open_beneath, open_directory, open_in_root, open_without_links};
 pub use xattr::{
     Attribute, list_attributes, read_attribute, read_attributes, remove_attribute, set_attribute,
 };

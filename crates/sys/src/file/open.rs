@@ -30,6 +30,21 @@ pub fn open_beneath(
     open_resolved(directory, path.as_ref(), flags, mode, ResolveFlags::BENEATH)
 }
 
+/// Opens `path` under `directory`, through no symbolic link at all (`ELOOP`); the empty path is the directory itself.
+pub fn open_without_links(
+    directory: impl AsFd,
+    path: impl AsRef<Path>,
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd> {
+    let path = match path.as_ref() {
+        path if path.as_os_str().is_empty() => Path::new("."),
+        path => path,
+    };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    open_resolved(directory, path, flags | OFlags::NOFOLLOW, mode, resolve)
+}
+
 fn open_resolved(
     root: impl AsFd,
     path: &Path,
@@ -65,5 +80,22 @@ mod tests {
             assert_eq!(error.errno(), Errno::XDEV, "{name}");
         }
         open_beneath(&root, "inside", OFlags::RDONLY, Mode::empty()).unwrap();
+    }
+
+    #[test]
+    fn no_link_is_followed_where_none_is_wanted() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("folder")).unwrap();
+        std::fs::write(directory.path().join("folder/file"), "x").unwrap();
+        symlink("folder", directory.path().join("link")).unwrap();
+        symlink("file", directory.path().join("folder/link")).unwrap();
+        let root = open_directory(directory.path()).unwrap();
+        let open = |path: &str| open_without_links(&root, path, OFlags::RDONLY, Mode::empty());
+        for path in ["link/file", "folder/link", "link"] {
+            assert_eq!(open(path).unwrap_err().errno(), Errno::LOOP, "{path}");
+        }
+        assert_eq!(open("folder/../..").unwrap_err().errno(), Errno::XDEV);
+        open("folder/file").unwrap();
+        open("").unwrap();
     }
 }
