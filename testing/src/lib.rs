@@ -3,4 +3,5 @@
 
 mod child;
 pub mod oracle;
+pub mod registry;
 pub mod vm;

@@ -15,6 +15,7 @@ mod manifest;
 mod parallel;
 mod progress;
 mod reference;
+pub mod registry;
 pub mod store;
 pub mod tar;
 mod time;

@@ -146,6 +146,15 @@ impl Reference {
         }
     }
 
+    /// The same image by the digest of its manifest or index.
+    pub fn with_digest(&self, digest: Sha256Digest) -> Reference {
+        Reference {
+            tag: None,
+            digest: Some(digest),
+            ..self.clone()
+        }
+    }
+
     /// Whether this short name may stand for that image: the tags agree, and the other's path ends with this path.
     pub fn is_short_for(&self, other: &Reference) -> bool {
         let ends_alike = || {

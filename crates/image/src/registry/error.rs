@@ -1,0 +1,269 @@
+//! What can go wrong with a registry.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use osmith_report::{Class, Failure, Interrupted};
+
+use crate::digest::Sha256Digest;
+use crate::intake::IntakeError;
+use crate::manifest::JsonError;
+use crate::store::StoreError;
+
+/// Why an image was not found in, fetched from or sent to a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Nobody answers.
+    #[error("cannot connect to the registry '{host}'")]
+    Connect {
+        /// The host, with its port if it is an unusual one.
+        host: String,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The certificate of the registry is not trusted.
+    #[error("the registry '{host}' cannot be trusted: {reason}")]
+    Certificate {
+        /// The host.
+        host: String,
+        /// What is wrong with the certificate.
+        reason: CertificateProblem,
+    },
+    /// The registry does not use TLS.
+    #[error("the registry '{0}' speaks HTTP, not HTTPS")]
+    PlainHttp(String),
+    /// The connection broke while something was on its way.
+    #[error("the connection to '{host}' broke while {operation}")]
+    Broken {
+        /// What was going on: `fetching the blob sha256:…`.
+        operation: String,
+        /// The host.
+        host: String,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The registry wants somebody who is logged in.
+    #[error("the registry '{host}' refuses {operation}: nobody is logged in")]
+    LoginRequired {
+        /// What was tried.
+        operation: String,
+        /// The host.
+        host: String,
+    },
+    /// The registry knows neither the name nor the password.
+    #[error("the registry '{host}' does not accept the password of '{username}'")]
+    WrongPassword {
+        /// The host.
+        host: String,
+        /// Who tried.
+        username: String,
+    },
+    /// The registry does not allow it.
+    #[error("the registry '{host}' does not allow {operation}{}", said(message))]
+    Denied {
+        /// What was tried.
+        operation: String,
+        /// The host.
+        host: String,
+        /// What the registry said.
+        message: String,
+    },
+    /// There is no such image.
+    #[error("the registry '{host}' has no image '{name}'{}", said(message))]
+    UnknownImage {
+        /// The host.
+        host: String,
+        /// The image.
+        name: String,
+        /// What the registry said.
+        message: String,
+    },
+    /// A blob of an image is missing.
+    #[error("the registry '{host}' does not have the blob {digest}, which its image needs")]
+    MissingBlob {
+        /// The host.
+        host: String,
+        /// The blob.
+        digest: Sha256Digest,
+    },
+    /// The registry answered with an error.
+    #[error(
+        "the registry '{host}' answered {operation} with the status {status}{}",
+        said(message)
+    )]
+    Status {
+        /// What was tried.
+        operation: String,
+        /// The host.
+        host: String,
+        /// The status code of HTTP.
+        status: u16,
+        /// What the registry said.
+        message: String,
+        /// How many seconds it asked to wait.
+        retry_after_seconds: Option<u64>,
+    },
+    /// The registry did not keep to the protocol.
+    #[error("the registry '{host}' answered {operation} in a way that is not understood: {reason}")]
+    Protocol {
+        /// What was tried.
+        operation: String,
+        /// The host.
+        host: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What the registry calls a manifest is none.
+    #[error("cannot read the manifest of '{name}'")]
+    Manifest {
+        /// The image.
+        name: String,
+        /// Why.
+        #[source]
+        source: JsonError,
+    },
+    /// A file with certificates or a key cannot be used.
+    #[error("cannot use the certificates in '{}': {reason}", path.display())]
+    CertificateFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The name has no registry.
+    #[error("'{0}' does not say in which registry the image is")]
+    NoRegistry(String),
+    /// The image cannot be taken into the store.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The user asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateProblem {
+    /// It is too old.
+    #[error("its certificate has expired")]
+    Expired,
+    /// It is too new.
+    #[error("its certificate is not valid yet")]
+    NotYetValid,
+    /// Nobody who is trusted has signed it.
+    #[error("its certificate is signed by an authority that is not known")]
+    UnknownIssuer,
+    /// It belongs to another host.
+    #[error("its certificate is for another host")]
+    OtherHost,
+    /// It was taken back.
+    #[error("its certificate is revoked")]
+    Revoked,
+    /// It wants to know who we are.
+    #[error("it wants a certificate from us, and got none that it accepts")]
+    Client,
+    /// Something else.
+    #[error("its certificate is not valid")]
+    Invalid,
+}
+
+impl Failure for RegistryError {
+    fn class(&self) -> Class {
+        match self {
+            RegistryError::UnknownImage { .. } => Class::NotFound,
+            RegistryError::NoRegistry(_) => Class::Usage,
+            RegistryError::CertificateFile { .. } => Class::Input,
+            RegistryError::LoginRequired { .. }
+            | RegistryError::WrongPassword { .. }
+            | RegistryError::Denied { .. } => Class::Environment,
+            RegistryError::Intake(error) => error.class(),
+            RegistryError::Store(error) => error.class(),
+            RegistryError::Interrupted(_) => Class::Interrupted,
+            RegistryError::Manifest { source, .. } => source.class(),
+            _ => Class::Network,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            RegistryError::Connect { host, .. } => {
+                format!(
+                    "check the name '{host}', the network and, if there is one, the proxy; then try again"
+                )
+            }
+            RegistryError::Certificate { host, reason } => return certificate_hints(host, *reason),
+            RegistryError::PlainHttp(host) => format!(
+                "if it is meant to be so: --tls-verify=false, or 'insecure = true' for '{host}' in registries.conf"
+            ),
+            RegistryError::LoginRequired { host, .. } => format!("log in: osmith login {host}"),
+            RegistryError::WrongPassword { host, .. } => format!("log in again: osmith login {host}"),
+            RegistryError::Denied { host, .. } => {
+                format!(
+                    "ask who runs the registry for access, or log in as somebody else: osmith login {host}"
+                )
+            }
+            RegistryError::UnknownImage { .. } => {
+                "check the name and the tag; some registries say so of images that need osmith login"
+                    .to_owned()
+            }
+            RegistryError::MissingBlob { .. } => "push the image again".to_owned(),
+            RegistryError::NoRegistry(name) => {
+                format!("write the registry, too: registry.example.org/{name}")
+            }
+            RegistryError::Broken { .. } | RegistryError::Status { .. } => "try again later".to_owned(),
+            RegistryError::Intake(error) => return error.hints(),
+            RegistryError::Store(error) => return error.hints(),
+            _ => return Vec::new(),
+        };
+        vec![hint]
+    }
+}
+
+impl RegistryError {
+    /// Whether a registry that need not use TLS may fail so because it does not.
+    pub(super) fn may_be_plain_http(&self) -> bool {
+        matches!(
+            self,
+            RegistryError::PlainHttp(_) | RegistryError::Connect { .. } | RegistryError::Broken { .. }
+        )
+    }
+
+    /// Whether the same may work a little later.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            RegistryError::Connect { .. } | RegistryError::Broken { .. } => true,
+            RegistryError::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            _ => false,
+        }
+    }
+}
+
+fn certificate_hints(host: &str, reason: CertificateProblem) -> Vec<String> {
+    let hint = match reason {
+        CertificateProblem::UnknownIssuer => format!(
+            "put the authority's certificate into /etc/containers/certs.d/{host}/ca.crt, or use --cert-dir or \
+             --tls-verify=false"
+        ),
+        CertificateProblem::Expired | CertificateProblem::NotYetValid => {
+            "check the clock of this machine; else the registry needs a new certificate".to_owned()
+        }
+        CertificateProblem::Client => format!(
+            "put the certificate and its key into /etc/containers/certs.d/{host}/client.cert and client.key, or use \
+             --cert-dir"
+        ),
+        _ => "the registry needs another certificate; --tls-verify=false does without".to_owned(),
+    };
+    vec![hint]
+}
+
+fn said(message: &str) -> String {
+    match message {
+        "" => String::new(),
+        message => format!(" ({message})"),
+    }
+}

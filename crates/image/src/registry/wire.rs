@@ -1,0 +1,437 @@
+//! Requests and answers: connections to hosts, redirects, and what went wrong with them.
+//!
+//! A redirect leads to where blobs are kept. What proves who we are is for the registry and never goes along to another
+//! host.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use ureq::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use ureq::http::{Method, Request as HttpRequest, Uri};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
+use ureq::{Agent, Body, SendBody};
+
+use super::certificates::Certificates;
+use super::error::CertificateProblem;
+use super::retry::parse_retry_after;
+use super::tls::TlsConnector;
+use super::{Proxies, RegistryError};
+
+const USER_AGENT: &str = concat!("osmith/", env!("CARGO_PKG_VERSION"));
+const REDIRECTS_MAX: u32 = 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A host that says nothing for so long is taken for dead. A registry may take long to store what was sent.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(120);
+const IDLE_CONNECTIONS_MAX: usize = 16;
+/// So much of an answer that is an error is read.
+const MESSAGE_MAX_BYTES: u64 = 64 << 10;
+const MESSAGE_MAX_CHARACTERS: usize = 200;
+
+/// The connections to all hosts.
+#[derive(Debug)]
+pub(super) struct Wire {
+    certificates: Certificates,
+    proxies: Proxies,
+    agents: Mutex<BTreeMap<(String, bool), Agent>>,
+}
+
+/// A request.
+pub(super) struct Request<'a, 'p> {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) headers: Vec<(HeaderName, String)>,
+    pub(super) payload: Payload<'p>,
+    /// What the request is for, in messages: `fetching the blob sha256:…`.
+    pub(super) operation: &'a str,
+    /// Whether the certificate of the host may be any.
+    pub(super) insecure: bool,
+}
+
+/// What is sent along.
+pub(super) enum Payload<'a> {
+    Nothing,
+    Bytes(&'a [u8]),
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+    /// Where it came from in the end.
+    pub(super) uri: Uri,
+}
+
+impl Wire {
+    pub(super) fn new(certificates: Certificates, proxies: Proxies) -> Self {
+        Wire {
+            certificates,
+            proxies,
+            agents: Mutex::default(),
+        }
+    }
+
+    /// Sends a request and follows where it is sent to, if it asks for something.
+    pub(super) fn send(&self, mut request: Request) -> Result<Answer, RegistryError> {
+        for _ in 0..REDIRECTS_MAX {
+            let answer = self.send_once(&mut request)?;
+            let follows = matches!(request.method, Method::GET | Method::HEAD)
+                && matches!(answer.status, 301 | 302 | 303 | 307 | 308);
+            if !follows {
+                return Ok(answer);
+            }
+            let target = answer.location(request.operation)?;
+            if !same_host(&target, &request.uri) {
+                request.headers.retain(|(name, _)| name != AUTHORIZATION);
+            }
+            request.uri = target;
+        }
+        Err(RegistryError::Protocol {
+            operation: request.operation.to_owned(),
+            host: host_of(&request.uri),
+            reason: format!("it redirects more than {REDIRECTS_MAX} times"),
+        })
+    }
+
+    fn send_once(&self, request: &mut Request) -> Result<Answer, RegistryError> {
+        let agent = self.agent(&request.uri, request.insecure)?;
+        let host = host_of(&request.uri);
+        let mut builder = HttpRequest::builder()
+            .method(request.method.clone())
+            .uri(request.uri.clone());
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        let body = match &mut request.payload {
+            Payload::Nothing => None,
+            Payload::Bytes(bytes) => {
+                builder = builder.header("Content-Length", bytes.len());
+                Some(SendBody::from_reader(bytes))
+            }
+        };
+        let malformed = |error: ureq::http::Error| RegistryError::Protocol {
+            operation: request.operation.to_owned(),
+            host: host.clone(),
+            reason: error.to_string(),
+        };
+        let sent = match body {
+            Some(body) => agent.run(builder.body(body).map_err(malformed)?),
+            None => agent.run(builder.body(()).map_err(malformed)?),
+        };
+        let response = sent.map_err(|error| failure(error, request.operation, &host))?;
+        let (parts, body) = response.into_parts();
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+            uri: request.uri.clone(),
+        })
+    }
+
+    /// The connections to a host; made when they are first needed.
+    fn agent(&self, uri: &Uri, insecure: bool) -> Result<Agent, RegistryError> {
+        let key = (origin(uri), insecure);
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = agents.get(&key) {
+            return Ok(agent.clone());
+        }
+        let agent = self.new_agent(uri, insecure)?;
+        agents.insert(key, agent.clone());
+        Ok(agent)
+    }
+
+    fn new_agent(&self, uri: &Uri, insecure: bool) -> Result<Agent, RegistryError> {
+        let proxy = self
+            .proxies
+            .for_uri(uri)
+            .map_err(|error| RegistryError::Connect {
+                host: host_of(uri),
+                source: error.into(),
+            })?;
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(proxy)
+            .user_agent(USER_AGENT)
+            .accept("*/*")
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_per_read(Some(SILENCE_TIMEOUT))
+            .timeout_per_write(Some(SILENCE_TIMEOUT))
+            .max_idle_connections(IDLE_CONNECTIONS_MAX)
+            .max_idle_connections_per_host(IDLE_CONNECTIONS_MAX)
+            .build();
+        let plain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
+        let resolver = DefaultResolver::default();
+        if uri.scheme_str() != Some("https") {
+            return Ok(Agent::with_parts(config, plain, resolver));
+        }
+        let trust = self.certificates.for_host(&host_of(uri), insecure)?;
+        let tls = TlsConnector::new(trust).map_err(|error| RegistryError::Connect {
+            host: host_of(uri),
+            source: error.into(),
+        })?;
+        Ok(Agent::with_parts(config, plain.chain(tls), resolver))
+    }
+}
+
+impl Answer {
+    /// A header that is text.
+    pub(super) fn header(&self, name: impl ureq::http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name).map(HeaderValue::to_str)?.ok()
+    }
+
+    /// The whole body, if it is not longer than that.
+    pub(super) fn bytes(self, max_bytes: u64, operation: &str) -> Result<Vec<u8>, RegistryError> {
+        let host = host_of(&self.uri);
+        let mut bytes = Vec::new();
+        self.reader()
+            .take(max_bytes.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| failure(error.into(), operation, &host))?;
+        match bytes.len() as u64 > max_bytes {
+            false => Ok(bytes),
+            true => Err(RegistryError::Protocol {
+                operation: operation.to_owned(),
+                host,
+                reason: format!("it is longer than {max_bytes} bytes"),
+            }),
+        }
+    }
+
+    /// The bytes of the body as they come.
+    pub(super) fn reader(self) -> impl Read + Send {
+        self.body.into_with_config().limit(u64::MAX).reader()
+    }
+
+    /// Where the header `Location` leads, which may leave out what is the same.
+    pub(super) fn location(&self, operation: &str) -> Result<Uri, RegistryError> {
+        let protocol = |reason: String| RegistryError::Protocol {
+            operation: operation.to_owned(),
+            host: host_of(&self.uri),
+            reason,
+        };
+        let text = self
+            .header(LOCATION)
+            .ok_or_else(|| protocol("it does not say where to go on".to_owned()))?;
+        resolve(&self.uri, text).ok_or_else(|| protocol(format!("it sends to '{text}'")))
+    }
+
+    /// The error that an unexpected status stands for.
+    pub(super) fn into_error(self, operation: &str) -> RegistryError {
+        let host = host_of(&self.uri);
+        let status = self.status;
+        let retry_after = self.header(RETRY_AFTER);
+        let retry_after_seconds = retry_after.and_then(|value| parse_retry_after(value, SystemTime::now()));
+        RegistryError::Status {
+            operation: operation.to_owned(),
+            host,
+            status,
+            message: self.message(),
+            retry_after_seconds,
+        }
+    }
+
+    /// What the registry says of an error: its first sentence, fit for one line.
+    pub(super) fn message(self) -> String {
+        let mut bytes = Vec::new();
+        // A message that is cut off is no reason to hide the error that it explains.
+        let _ = self.reader().take(MESSAGE_MAX_BYTES).read_to_end(&mut bytes);
+        message_of(&bytes)
+    }
+}
+
+fn message_of(bytes: &[u8]) -> String {
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(bytes) else {
+        return String::new();
+    };
+    let first = json.pointer("/errors/0").unwrap_or(&json);
+    let field = |name: &str| {
+        first
+            .get(name)
+            .and_then(|value| value.as_str())
+            .unwrap_or_default()
+    };
+    let message = match (field("message"), field("details")) {
+        ("", details) => [details, field("code")].into_iter().find(|text| !text.is_empty()),
+        (message, _) => Some(message),
+    };
+    let printable = message
+        .unwrap_or_default()
+        .chars()
+        .filter(|character| !character.is_control());
+    printable.take(MESSAGE_MAX_CHARACTERS).collect()
+}
+
+/// The host of an address, with its port if it is an unusual one.
+pub(super) fn host_of(uri: &Uri) -> String {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host)
+        .to_owned()
+}
+
+fn origin(uri: &Uri) -> String {
+    format!("{}://{}", uri.scheme_str().unwrap_or_default(), host_of(uri))
+}
+
+fn same_host(left: &Uri, right: &Uri) -> bool {
+    origin(left) == origin(right)
+}
+
+/// A reference in an answer from `base` (RFC 3986, 5.2, without dots in paths).
+fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
+    let scheme = base.scheme_str()?;
+    let text = if reference.starts_with("http://") || reference.starts_with("https://") {
+        reference.to_owned()
+    } else if reference.starts_with("//") {
+        format!("{scheme}:{reference}")
+    } else if reference.starts_with('/') {
+        format!("{}{reference}", origin(base))
+    } else if reference.starts_with('?') {
+        format!("{}{}{reference}", origin(base), base.path())
+    } else {
+        let directory = base
+            .path()
+            .rsplit_once('/')
+            .map_or("", |(directory, _)| directory);
+        format!("{}{directory}/{reference}", origin(base))
+    };
+    text.parse()
+        .ok()
+        .filter(|uri: &Uri| uri.host().is_some_and(|host| !host.is_empty()))
+}
+
+/// What an error of the connection means.
+pub(super) fn failure(error: ureq::Error, operation: &str, host: &str) -> RegistryError {
+    if let Some(tls) = tls_error(&error) {
+        return tls_failure(tls, operation, host);
+    }
+    let host = host.to_owned();
+    let connect = match &error {
+        ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::ConnectProxyFailed(_)
+        | ureq::Error::InvalidProxyUrl
+        | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => true,
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::AddrNotAvailable
+        ),
+        _ => false,
+    };
+    let source: Box<dyn Error + Send + Sync> = match error {
+        ureq::Error::Io(error) => error.into(),
+        ureq::Error::HostNotFound => "the name is not known".into(),
+        ureq::Error::Timeout(_) => "there is no answer".into(),
+        error => error.into(),
+    };
+    match connect {
+        true => RegistryError::Connect { host, source },
+        false => RegistryError::Broken {
+            operation: operation.to_owned(),
+            host,
+            source,
+        },
+    }
+}
+
+fn tls_error(error: &ureq::Error) -> Option<&rustls::Error> {
+    match error {
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref(),
+        _ => None,
+    }
+}
+
+fn tls_failure(error: &rustls::Error, operation: &str, host: &str) -> RegistryError {
+    use rustls::{AlertDescription, CertificateError, InvalidMessage};
+    let reason = match error {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            return RegistryError::PlainHttp(host.to_owned());
+        }
+        rustls::Error::InvalidCertificate(error) => match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                CertificateProblem::Expired
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                CertificateProblem::NotYetValid
+            }
+            CertificateError::UnknownIssuer => CertificateProblem::UnknownIssuer,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                CertificateProblem::OtherHost
+            }
+            CertificateError::Revoked => CertificateProblem::Revoked,
+            _ => CertificateProblem::Invalid,
+        },
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::CertificateUnknown,
+        ) => CertificateProblem::Client,
+        error => {
+            return RegistryError::Broken {
+                operation: operation.to_owned(),
+                host: host.to_owned(),
+                source: error.clone().into(),
+            };
+        }
+    };
+    RegistryError::Certificate {
+        host: host.to_owned(),
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_whole_or_leave_out_what_is_the_same() {
+        let base = Uri::from_static("https://registry.example:5000/v2/a/blobs/uploads/1?x=1");
+        for (reference, expected) in [
+            ("https://other.example/x?y=%2F", "https://other.example/x?y=%2F"),
+            (
+                "/v2/a/blobs/uploads/2?_state=z",
+                "https://registry.example:5000/v2/a/blobs/uploads/2?_state=z",
+            ),
+            ("//other.example/x", "https://other.example/x"),
+            ("2?y", "https://registry.example:5000/v2/a/blobs/uploads/2?y"),
+            ("?y", "https://registry.example:5000/v2/a/blobs/uploads/1?y"),
+        ] {
+            assert_eq!(resolve(&base, reference).unwrap().to_string(), expected);
+        }
+        for bad in ["https://", "http:// x", "/a b"] {
+            assert_eq!(resolve(&base, bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn messages_are_one_printable_line() {
+        for (body, expected) in [
+            (
+                r#"{"errors":[{"code":"DENIED","message":"no\u0007 way\n"}]}"#,
+                "no way",
+            ),
+            (r#"{"errors":[{"code":"DENIED"}]}"#, "DENIED"),
+            (
+                r#"{"details":"incorrect username or password"}"#,
+                "incorrect username or password",
+            ),
+            ("<html>", ""),
+            ("", ""),
+        ] {
+            assert_eq!(message_of(body.as_bytes()), expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The registry client with Debian's registry, skopeo and podman.
+
+mod images;
+mod pull;
