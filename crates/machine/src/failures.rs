@@ -62,7 +62,7 @@ pub struct FailedTry {
     pub reason: String,
     /// When, RFC 3339 in UTC.
     pub time: String,
-    /// Which try it was, from 1 on.
+    /// Which try it was, as the boot loader counts: from 1 on.
     #[serde(rename = "try")]
     pub number: u32,
 }

@@ -9,6 +9,7 @@ pub mod entry;
 pub mod esp;
 pub mod etc;
 pub mod failures;
+pub mod health;
 pub mod install;
 mod kargs_d;
 pub mod kernel_arguments;

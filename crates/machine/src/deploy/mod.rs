@@ -34,6 +34,7 @@ pub(crate) use error::failed;
 pub use finalize::{Finalized, finalize, unlock};
 pub use kargs::{KargsChange, change_kargs, kargs};
 pub use pin::{find_deployment, set_pinned};
+pub(crate) use rollback::os_id;
 pub use rollback::{RolledBack, rollback};
 pub use stage::{StageRequest, Staging, stage};
 

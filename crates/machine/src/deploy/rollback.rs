@@ -61,7 +61,7 @@ fn put_first(esp: &Esp, menu: BootMenu, deployment: &Digest) -> Result<()> {
 }
 
 /// The ID of the system of an entry, as its sort key has it.
-pub(super) fn os_id(entry: &MenuEntry) -> &str {
+pub(crate) fn os_id(entry: &MenuEntry) -> &str {
     let key = entry
         .entry
         .sort_key
