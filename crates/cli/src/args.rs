@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Disk(DiskArgs),
     Vm(crate::vm::VmArgs),
     Status(StatusArgs),
+    Etc(EtcArgs),
+    Drift(DriftArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -214,12 +216,18 @@ pub(crate) struct PruneArgs {
 /// Read all that images need and compare it with its digests
 #[derive(Debug, Args)]
 #[command(after_help = "\
+On a machine that osmith or bootc installed, without --store: the repository of the machine, with all that its
+deployments need; needs root. Elsewhere: the images of the store.
 Prints what is damaged or missing, a line each. The exit status is 0 if nothing is.
 
 Examples:
   osmith fsck
   osmith --store /srv/images fsck")]
-pub(crate) struct FsckArgs {}
+pub(crate) struct FsckArgs {
+    /// The repository of the machine, also if a store is given
+    #[arg(long)]
+    pub(crate) machine: bool,
+}
 
 /// Write an image to an OCI directory or archive
 #[derive(Debug, Args)]
@@ -368,6 +376,65 @@ pub(crate) enum StatusFormat {
     /// For a person
     Humanreadable,
     /// For a program: one line, in bootc's schema
+    Json,
+}
+
+/// Show what was changed in /etc
+#[derive(Debug, Args)]
+pub(crate) struct EtcArgs {
+    #[command(subcommand)]
+    pub(crate) command: EtcCommand,
+}
+
+/// What to show of /etc.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EtcCommand {
+    Diff(EtcDiffArgs),
+}
+
+/// List what in /etc is not as in the image that runs
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A line each: A was added, M was modified (with what of it: kind, content, mode, owner, attributes), D was deleted.
+Times are not compared; sockets, pipes and devices are passed over. An update keeps these changes. Needs root.
+
+Examples:
+  osmith etc diff
+  osmith etc diff --format json | jq -r '.[].path'")]
+pub(crate) struct EtcDiffArgs {
+    /// The output's form
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+}
+
+/// Show in what this machine is not what its image says
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Looks at /etc (as 'osmith etc diff'), at what a writable layer over /usr changed, and whether the objects of the image
+are there, have their length and are protected by fs-verity with the right digest. What is in a layer over /usr is
+found by length and modification time. Needs root.
+
+Exit status: 0 no difference, 3 differences found, 1 failure, 2 wrong usage.
+
+Examples:
+  osmith drift
+  osmith drift --deep
+  osmith drift --format json | jq .objects")]
+pub(crate) struct DriftArgs {
+    /// Read and hash every object, and all of /usr if there is a layer over it
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// The output's form
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+}
+
+/// The form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For a person
+    Text,
+    /// For a program
     Json,
 }
 

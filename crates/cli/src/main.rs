@@ -18,9 +18,8 @@ use clap::Parser as _;
 use osmith_image::store::{Access, Store};
 use osmith_report::Failure;
 
-use args::{Cli, Command};
-use commands::{build, disk, images, import, layout, machine, reference_pages};
-use failure::CommandResult;
+use args::{Cli, Command, EtcCommand};
+use commands::{build, disk, drift, images, import, layout, machine, reference_pages};
 use progress::Console;
 
 fn main() -> ExitCode {
@@ -40,7 +39,7 @@ fn main() -> ExitCode {
     };
     let console = Console::new(cli.global.progress, interrupt);
     match run(&cli, &console) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(failure) => {
             let text = match console.is_json() {
                 true => failure::render_json(failure.as_ref()),
@@ -52,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli, console: &Console) -> CommandResult {
+fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
     let store = |access| -> Result<Store, Box<dyn Failure>> {
         Ok(Store::open(&location::store(&cli.global)?, access)?)
     };
@@ -68,13 +67,19 @@ fn run(cli: &Cli, console: &Console) -> CommandResult {
         Command::Tag(args) => images::tag(args, &store(Access::ReadWrite)?),
         Command::Rmi(args) => images::rmi(args, &store(Access::ReadWrite)?, console),
         Command::Prune(args) => images::prune(args, &store(Access::ReadWrite)?, console),
+        Command::Fsck(args) if drift::is_machine_checked(args, &cli.global) => drift::fsck(console),
         Command::Fsck(_) => images::fsck(&store(Access::ReadOnly)?, console),
         Command::Save(args) => layout::save(args, &store(Access::ReadWrite)?, console),
         Command::Load(args) => layout::load(args, &store(Access::ReadWrite)?, console),
         Command::Disk(args) => disk::disk(args, &store(Access::ReadOnly)?, console),
         Command::Status(args) => machine::status(args, console),
+        Command::Etc(args) => match &args.command {
+            EtcCommand::Diff(args) => drift::etc_diff(args),
+        },
+        Command::Drift(args) => return drift::drift(args, console),
         Command::Completions(args) => reference_pages::completions(args),
         Command::Man(args) => reference_pages::man(args),
         Command::Vm(args) => vm::run(args, &|| store(Access::ReadOnly), console),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

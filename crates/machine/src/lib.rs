@@ -4,7 +4,9 @@
 //! either program can run a machine that the other one made.
 
 pub mod boot_menu;
+pub mod check;
 pub mod deploy;
+pub mod drift;
 pub mod entry;
 pub mod esp;
 pub mod etc;

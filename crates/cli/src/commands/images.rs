@@ -167,7 +167,8 @@ pub(crate) fn print(text: &str) -> CommandResult {
     }
 }
 
-fn json_text(value: &Value) -> Result<String, CommandFailure> {
+/// A value as lines of JSON.
+pub(crate) fn json_text(value: &Value) -> Result<String, CommandFailure> {
     serde_json::to_string_pretty(value)
         .map(|text| text + "\n")
         .map_err(|error| CommandFailure::new(Class::Internal, "cannot write JSON").because(error))

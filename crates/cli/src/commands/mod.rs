@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod disk;
+pub(crate) mod drift;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod layout;

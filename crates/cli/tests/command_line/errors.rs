@@ -65,6 +65,16 @@ fn damage() {
 }
 
 #[test]
+fn not_on_a_machine() {
+    assert_snapshot!(Place::new().transcript(&[
+        "etc diff",
+        "etc diff --format yaml",
+        "drift --deep",
+        "fsck --machine",
+    ]));
+}
+
+#[test]
 fn a_damaged_image() {
     let place = Place::new();
     place.image("localhost/web", &[("page", "hello")]);

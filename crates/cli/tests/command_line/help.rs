@@ -2,7 +2,7 @@
 
 use super::program::osmith;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 20] = [
     "",
     "build",
     "import",
@@ -18,6 +18,9 @@ const COMMANDS: [&str; 17] = [
     "vm",
     "vm run",
     "status",
+    "etc",
+    "etc diff",
+    "drift",
     "completions",
     "man",
 ];

@@ -11,9 +11,9 @@ use osmith_sys::file::{copy_contents, descriptor_path, remove_attribute, set_att
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::folder::{Entry, Folder, failed, kind, named};
+use super::folder::{Entry, Folder, kind};
 use super::merge::{MergePlan, Operation};
-use super::snapshot::{TEMPORARY, UPDATED, attributes, open_file, permissions, target};
+use super::snapshot::{TEMPORARY, UPDATED, permissions};
 use super::{EtcError, Result};
 
 /// Labels that the kernel gives to what is new, and that only a policy takes away.
@@ -27,14 +27,14 @@ impl MergePlan {
             return Err(EtcError::Conflicts(self.conflicts.clone()));
         }
         let merge = Merge {
-            current: Folder(current),
-            new: Folder(new),
+            current: Folder::etc(current),
+            new: Folder::etc(new),
         };
         for operation in &self.operations {
             merge.carry_out(operation)?;
         }
         merge.remove(Path::new(UPDATED))?;
-        rustix::fs::syncfs(new).map_err(failed("write", Path::new("")))?;
+        rustix::fs::syncfs(new).map_err(merge.new.failed("write", Path::new("")))?;
         Ok(())
     }
 }
@@ -67,19 +67,19 @@ impl Merge<'_> {
             if is_there.is_some_and(|kind| kind != FileType::Directory) {
                 self.remove(path)?;
             }
-            make_directory(&to, path)?;
-            return give_metadata(&from, &to, stat, path);
+            self.make_directory(&to, path)?;
+            return self.give_metadata(&from, &to, stat, path);
         }
         let temporary = Entry {
             directory: to.directory,
             name: TEMPORARY.into(),
         };
-        make_copy(&from, &temporary, stat, path)?;
+        self.make_copy(&from, &temporary, stat, path)?;
         if is_there == Some(FileType::Directory) {
             self.remove(path)?;
         }
         rustix::fs::renameat(&temporary.directory, TEMPORARY, &temporary.directory, &to.name)
-            .map_err(failed("replace", path))?;
+            .map_err(self.new.failed("replace", path))?;
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl Merge<'_> {
             Err(error) if error.is_missing() => return Ok(()),
             entry => entry?,
         };
-        match unlink(&entry, AtFlags::empty(), path) {
+        match self.unlink(&entry, AtFlags::empty(), path) {
             Err(error) if error.errno() == Errno::ISDIR => {}
             answer => return Ok(answer?),
         }
@@ -97,54 +97,88 @@ impl Merge<'_> {
         for below in self.new.walk(path)?.iter().rev() {
             self.remove_one(below)?;
         }
-        Ok(unlink(&entry, AtFlags::REMOVEDIR, path)?)
+        Ok(self.unlink(&entry, AtFlags::REMOVEDIR, path)?)
     }
 
     fn remove_one(&self, path: &Path) -> Result<()> {
         let entry = self.new.entry(path)?;
-        match unlink(&entry, AtFlags::empty(), path) {
-            Err(error) if error.errno() == Errno::ISDIR => Ok(unlink(&entry, AtFlags::REMOVEDIR, path)?),
+        match self.unlink(&entry, AtFlags::empty(), path) {
+            Err(error) if error.errno() == Errno::ISDIR => {
+                Ok(self.unlink(&entry, AtFlags::REMOVEDIR, path)?)
+            }
             answer => Ok(answer?),
         }
     }
-}
 
-/// Removes a name; there need be none.
-fn unlink(entry: &Entry, flags: AtFlags, path: &Path) -> Result<(), OsError> {
-    match rustix::fs::unlinkat(&entry.directory, &entry.name, flags) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(failed("remove", path)(errno)),
+    /// Removes a name; there need be none.
+    fn unlink(&self, entry: &Entry, flags: AtFlags, path: &Path) -> Result<(), OsError> {
+        match rustix::fs::unlinkat(&entry.directory, &entry.name, flags) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.new.failed("remove", path)(errno)),
+        }
     }
-}
 
-fn make_directory(to: &Entry, path: &Path) -> Result<()> {
-    match rustix::fs::mkdirat(&to.directory, &to.name, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(failed("create", path)(errno).into()),
+    fn make_directory(&self, to: &Entry, path: &Path) -> Result<()> {
+        match rustix::fs::mkdirat(&to.directory, &to.name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(self.new.failed("create", path)(errno).into()),
+        }
     }
-}
 
-/// Makes a file or link that is like `from`, in the place of one that an interruption left.
-fn make_copy(from: &Entry, to: &Entry, stat: &Stat, path: &Path) -> Result<()> {
-    unlink(to, AtFlags::empty(), path)?;
-    if kind(stat) == FileType::Symlink {
-        let target =
-            std::ffi::CString::new(target(from, path)?).map_err(|_| failed("copy", path)(Errno::INVAL))?;
-        rustix::fs::symlinkat(target, &to.directory, &to.name).map_err(failed("create", path))?;
-    } else {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let copy = rustix::fs::openat(&to.directory, &to.name, flags, Mode::RUSR | Mode::WUSR);
-        let copy = File::from(copy.map_err(failed("create", path))?);
-        copy_contents(&open_file(from, path)?, &copy).map_err(|error| named(&error, path))?;
+    /// Makes a file or link that is like `from`, in the place of one that an interruption left.
+    fn make_copy(&self, from: &Entry, to: &Entry, stat: &Stat, path: &Path) -> Result<()> {
+        self.unlink(to, AtFlags::empty(), path)?;
+        if kind(stat) == FileType::Symlink {
+            let target = std::ffi::CString::new(self.current.target(from, path)?)
+                .map_err(|_| self.new.failed("copy", path)(Errno::INVAL))?;
+            rustix::fs::symlinkat(target, &to.directory, &to.name)
+                .map_err(self.new.failed("create", path))?;
+        } else {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let copy = rustix::fs::openat(&to.directory, &to.name, flags, Mode::RUSR | Mode::WUSR);
+            let copy = File::from(copy.map_err(self.new.failed("create", path))?);
+            copy_contents(&self.current.open_file(from, path)?, &copy)
+                .map_err(|error| self.new.named(&error, path))?;
+        }
+        self.give_metadata(from, to, stat, path)?;
+        let times = Timestamps {
+            last_access: timespec(stat.st_atime, stat.st_atime_nsec),
+            last_modification: timespec(stat.st_mtime, stat.st_mtime_nsec),
+        };
+        rustix::fs::utimensat(&to.directory, &to.name, &times, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(self.new.failed("set the times of", path))?;
+        Ok(())
     }
-    give_metadata(from, to, stat, path)?;
-    let times = Timestamps {
-        last_access: timespec(stat.st_atime, stat.st_atime_nsec),
-        last_modification: timespec(stat.st_mtime, stat.st_mtime_nsec),
-    };
-    rustix::fs::utimensat(&to.directory, &to.name, &times, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(failed("set the times of", path))?;
-    Ok(())
+
+    /// Owner, mode and attributes: in this order, as a new owner takes set-id bits and capabilities away.
+    fn give_metadata(&self, from: &Entry, to: &Entry, stat: &Stat, path: &Path) -> Result<()> {
+        let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(&to.directory, &to.name, Some(owner), Some(group), flags)
+            .map_err(self.new.failed("change the owner of", path))?;
+        if kind(stat) != FileType::Symlink {
+            let mode = Mode::from_raw_mode(permissions(stat).into());
+            rustix::fs::chmodat(&to.directory, &to.name, mode, AtFlags::empty())
+                .map_err(self.new.failed("change the mode of", path))?;
+        }
+        self.give_attributes(from, to, path)
+    }
+
+    fn give_attributes(&self, from: &Entry, to: &Entry, path: &Path) -> Result<()> {
+        let wanted = self.current.attributes(from, path)?;
+        let place = descriptor_path(&to.directory).join(&to.name);
+        let named = |error: OsError| self.new.named(&error, path);
+        let names: HashSet<&[u8]> = wanted.iter().map(|(name, _)| name).collect();
+        for (name, _) in &self.new.attributes(to, path)? {
+            if !names.contains(name) && name != LABEL {
+                remove_attribute(&place, name).map_err(named)?;
+            }
+        }
+        for (name, value) in &wanted {
+            set_attribute(&place, name, value).map_err(named)?;
+        }
+        Ok(())
+    }
 }
 
 /// The type of nanoseconds differs from processor to processor.
@@ -153,34 +187,4 @@ fn timespec(seconds: i64, nanoseconds: impl TryInto<i64>) -> Timespec {
         tv_sec: seconds,
         tv_nsec: nanoseconds.try_into().unwrap_or_default(),
     }
-}
-
-/// Owner, mode and attributes: in this order, as a new owner takes set-id bits and capabilities away.
-fn give_metadata(from: &Entry, to: &Entry, stat: &Stat, path: &Path) -> Result<()> {
-    let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::chownat(&to.directory, &to.name, Some(owner), Some(group), flags)
-        .map_err(failed("change the owner of", path))?;
-    if kind(stat) != FileType::Symlink {
-        let mode = Mode::from_raw_mode(permissions(stat).into());
-        rustix::fs::chmodat(&to.directory, &to.name, mode, AtFlags::empty())
-            .map_err(failed("change the mode of", path))?;
-    }
-    give_attributes(from, to, path)
-}
-
-fn give_attributes(from: &Entry, to: &Entry, path: &Path) -> Result<()> {
-    let wanted = attributes(from, path)?;
-    let place = descriptor_path(&to.directory).join(&to.name);
-    let named = |error: OsError| named(&error, path);
-    let names: HashSet<&[u8]> = wanted.iter().map(|(name, _)| name).collect();
-    for (name, _) in &attributes(to, path)? {
-        if !names.contains(name) && name != LABEL {
-            remove_attribute(&place, name).map_err(named)?;
-        }
-    }
-    for (name, value) in &wanted {
-        set_attribute(&place, name, value).map_err(named)?;
-    }
-    Ok(())
 }

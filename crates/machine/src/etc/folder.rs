@@ -10,7 +10,7 @@ use osmith_sys::file::open_without_links;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::Result;
+use super::{EtcError, Result};
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 /// Which kinds are neither compared nor merged.
@@ -29,12 +29,45 @@ pub(super) struct Entry {
 
 /// The folder.
 #[derive(Clone, Copy)]
-pub(super) struct Folder<'a>(pub(super) BorrowedFd<'a>);
+pub(super) struct Folder<'a> {
+    folder: BorrowedFd<'a>,
+    /// How a person knows it.
+    name: &'static str,
+}
 
-impl Folder<'_> {
+impl<'a> Folder<'a> {
+    pub(super) fn new(folder: BorrowedFd<'a>, name: &'static str) -> Self {
+        Folder { folder, name }
+    }
+
+    /// An `/etc`.
+    pub(super) fn etc(folder: BorrowedFd<'a>) -> Self {
+        Folder::new(folder, "/etc")
+    }
+
+    /// A path as a person knows it.
+    pub(super) fn shown(self, path: &Path) -> String {
+        match path.as_os_str().is_empty() {
+            true => self.name.to_owned(),
+            false => format!("{}/{}", self.name, path.display()),
+        }
+    }
+
+    /// The error of an operation on a path.
+    pub(super) fn failed(self, operation: &'static str, path: &Path) -> impl Fn(Errno) -> OsError {
+        let object = self.shown(path);
+        move |errno| OsError::new(operation, &object, errno)
+    }
+
+    /// The same error with the path as a person knows it.
+    pub(super) fn named(self, error: &OsError, path: &Path) -> EtcError {
+        OsError::new(error.operation().to_owned(), self.shown(path), error.errno()).into()
+    }
+
     /// Opens a directory; the empty path is the folder itself.
     pub(super) fn open_directory(self, path: &Path) -> Result<OwnedFd> {
-        open_without_links(self.0, path, DIRECTORY, Mode::empty()).map_err(|error| named(&error, path))
+        open_without_links(self.folder, path, DIRECTORY, Mode::empty())
+            .map_err(|error| self.named(&error, path))
     }
 
     /// The directory that a path is in, and its last name.
@@ -51,8 +84,17 @@ impl Folder<'_> {
             Err(error) if error.is_missing() => return Ok(None),
             entry => entry?,
         };
-        let stat = stat(&entry, path)?;
+        let stat = self.stat_entry(&entry, path)?;
         Ok(stat.filter(|stat| !IGNORED.contains(&kind(stat))))
+    }
+
+    /// What has a name; `None` if nothing has.
+    fn stat_entry(self, entry: &Entry, path: &Path) -> Result<Option<Stat>> {
+        match rustix::fs::statat(&entry.directory, &entry.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.failed("look at", path)(errno).into()),
+        }
     }
 
     /// All paths below a directory, parents before children, the ignored kinds among them.
@@ -65,30 +107,24 @@ impl Folder<'_> {
                 Err(error) if error.is_missing() && path != start => continue,
                 directory => directory?,
             };
-            for name in names(&directory).map_err(|errno| failed("list", &path)(errno))? {
+            for name in names(&directory).map_err(|errno| self.failed("list", &path)(errno))? {
                 let child = path.join(&name);
                 let entry = Entry {
                     directory: directory
                         .try_clone()
-                        .map_err(|error| OsError::from_io("open", shown(&path), &error))?,
+                        .map_err(|error| OsError::from_io("open", self.shown(&path), &error))?,
                     name,
                 };
-                if stat(&entry, &child)?.is_some_and(|stat| kind(&stat) == FileType::Directory) {
+                if self
+                    .stat_entry(&entry, &child)?
+                    .is_some_and(|stat| kind(&stat) == FileType::Directory)
+                {
                     pending.push(child.clone());
                 }
                 found.push(child);
             }
         }
         Ok(found)
-    }
-}
-
-/// What has a name; `None` if nothing has.
-fn stat(entry: &Entry, path: &Path) -> Result<Option<Stat>> {
-    match rustix::fs::statat(&entry.directory, &entry.name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(failed("look at", path)(errno).into()),
     }
 }
 
@@ -107,23 +143,4 @@ fn names(directory: impl AsFd) -> rustix::io::Result<Vec<OsString>> {
 /// The kind of what is there.
 pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
-}
-
-/// The error of an operation on a path.
-pub(super) fn failed(operation: &'static str, path: &Path) -> impl Fn(Errno) -> OsError {
-    let object = shown(path);
-    move |errno| OsError::new(operation, &object, errno)
-}
-
-/// The same error with the path as a person knows it.
-pub(super) fn named(error: &OsError, path: &Path) -> super::EtcError {
-    OsError::new(error.operation().to_owned(), shown(path), error.errno()).into()
-}
-
-/// The path as a person knows it.
-pub(super) fn shown(path: &Path) -> String {
-    match path.as_os_str().is_empty() {
-        true => "/etc".to_owned(),
-        false => format!("/etc/{}", path.display()),
-    }
 }

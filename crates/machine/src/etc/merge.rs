@@ -21,20 +21,14 @@ pub enum ChangeKind {
 }
 
 /// A path that is not as it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The path from the folder on.
-    #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
     /// What was done to it.
     pub change: ChangeKind,
     /// In what it differs, if it was modified.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aspects: Vec<Aspect>,
-}
-
-fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// What is different in `current`, in the order of the paths.

@@ -25,6 +25,7 @@ use serde::Serialize;
 
 pub use error::EtcError;
 pub use merge::{Change, ChangeKind, Conflict, MergePlan, changes};
+pub(crate) use place::changes_of_usr;
 pub use place::{EtcFolder, etc_of_image, etc_of_machine};
 pub use snapshot::{Item, ItemKind, Snapshot, snapshot};
 

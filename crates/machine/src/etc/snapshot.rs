@@ -13,7 +13,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
-use super::folder::{Entry, Folder, failed, kind, named, shown};
+use super::folder::{Entry, Folder, kind};
 use super::{Aspect, Result};
 
 /// What systemd leaves in `/etc` when it has seen an update.
@@ -47,8 +47,8 @@ pub enum ItemKind {
     Directory,
     /// A regular file.
     Regular {
-        /// The SHA-256 of its contents.
-        sha256: [u8; 32],
+        /// The SHA-256 of its contents, or of what else is compared.
+        fingerprint: [u8; 32],
     },
     /// A symbolic link.
     Symlink {
@@ -78,9 +78,22 @@ impl Item {
     }
 }
 
-/// Reads all of a folder. What goes away meanwhile is not in it.
+/// How files are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    /// By their contents.
+    Contents,
+    /// By length and modification time, which finds what a program replaced without reading anything.
+    Times,
+}
+
+/// Reads all of an `/etc`. What goes away meanwhile is not in it.
 pub fn snapshot(folder: BorrowedFd<'_>) -> Result<Snapshot> {
-    let folder = Folder(folder);
+    read(Folder::etc(folder), Comparison::Contents)
+}
+
+/// Reads all of a folder.
+pub(super) fn read(folder: Folder<'_>, comparison: Comparison) -> Result<Snapshot> {
     let mut sets = XattrSets::default();
     let mut items = Snapshot::new();
     for path in folder.walk(Path::new(""))? {
@@ -88,7 +101,7 @@ pub fn snapshot(folder: BorrowedFd<'_>) -> Result<Snapshot> {
         if path.as_os_str() == UPDATED || name == TEMPORARY {
             continue;
         }
-        match item(folder, &path) {
+        match item(folder, comparison, &path) {
             Ok(None) => {}
             Ok(Some(mut item)) => {
                 item.xattrs = item.xattrs.shared(&mut sets);
@@ -102,7 +115,7 @@ pub fn snapshot(folder: BorrowedFd<'_>) -> Result<Snapshot> {
 }
 
 /// What is at a path; `None` if nothing that is compared is.
-fn item(folder: Folder<'_>, path: &Path) -> Result<Option<Item>> {
+fn item(folder: Folder<'_>, comparison: Comparison, path: &Path) -> Result<Option<Item>> {
     let Some(stat) = folder.stat(path)? else {
         return Ok(None);
     };
@@ -110,10 +123,13 @@ fn item(folder: Folder<'_>, path: &Path) -> Result<Option<Item>> {
     let kind = match kind(&stat) {
         FileType::Directory => ItemKind::Directory,
         FileType::Symlink => ItemKind::Symlink {
-            target: target(&entry, path)?,
+            target: folder.target(&entry, path)?,
         },
         _ => ItemKind::Regular {
-            sha256: digest(&open_file(&entry, path)?, path)?,
+            fingerprint: match comparison {
+                Comparison::Contents => folder.digest(&folder.open_file(&entry, path)?, path)?,
+                Comparison::Times => times(&stat),
+            },
         },
     };
     let is_link = matches!(kind, ItemKind::Symlink { .. });
@@ -121,7 +137,7 @@ fn item(folder: Folder<'_>, path: &Path) -> Result<Option<Item>> {
         mode: if is_link { 0 } else { permissions(&stat) },
         uid: stat.st_uid,
         gid: stat.st_gid,
-        xattrs: attributes(&entry, path)?,
+        xattrs: folder.attributes(&entry, path)?,
         kind,
     }))
 }
@@ -131,40 +147,54 @@ pub(super) fn permissions(stat: &Stat) -> u16 {
     (stat.st_mode & 0o7777) as u16
 }
 
-/// The target of a symbolic link.
-pub(super) fn target(entry: &Entry, path: &Path) -> Result<Box<[u8]>> {
-    let target = rustix::fs::readlinkat(&entry.directory, &entry.name, Vec::new());
-    Ok(target.map_err(failed("read the link", path))?.into_bytes().into())
+/// Length and modification time.
+fn times(stat: &Stat) -> [u8; 32] {
+    let text = format!("{} {} {}", stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
+    Sha256::digest(text).into()
 }
 
-/// The extended attributes of what has a name.
-pub(super) fn attributes(entry: &Entry, path: &Path) -> Result<Xattrs> {
-    let found = read_attributes(descriptor_path(&entry.directory).join(&entry.name));
-    Ok(found.map_err(|error| named(&error, path))?.into_iter().collect())
-}
-
-/// Opens a regular file for reading.
-pub(super) fn open_file(entry: &Entry, path: &Path) -> Result<File> {
-    // What became a pipe meanwhile must not make anybody wait.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file: OwnedFd = open_without_links(entry.directory.as_fd(), &entry.name, flags, Mode::empty())
-        .map_err(|error| named(&error, path))?;
-    let stat = rustix::fs::fstat(&file).map_err(failed("look at", path))?;
-    match kind(&stat) {
-        FileType::RegularFile => Ok(file.into()),
-        _ => Err(failed("read", path)(Errno::STALE).into()),
+impl Folder<'_> {
+    /// The target of a symbolic link.
+    pub(super) fn target(self, entry: &Entry, path: &Path) -> Result<Box<[u8]>> {
+        let target = rustix::fs::readlinkat(&entry.directory, &entry.name, Vec::new());
+        Ok(target
+            .map_err(self.failed("read the link", path))?
+            .into_bytes()
+            .into())
     }
-}
 
-fn digest(mut file: &File, path: &Path) -> Result<[u8; 32]> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finalize().into()),
-            Ok(length) => hasher.update(buffer.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(OsError::from_io("read", shown(path), &error).into()),
+    /// The extended attributes of what has a name.
+    pub(super) fn attributes(self, entry: &Entry, path: &Path) -> Result<Xattrs> {
+        let found = read_attributes(descriptor_path(&entry.directory).join(&entry.name));
+        Ok(found
+            .map_err(|error| self.named(&error, path))?
+            .into_iter()
+            .collect())
+    }
+
+    /// Opens a regular file for reading.
+    pub(super) fn open_file(self, entry: &Entry, path: &Path) -> Result<File> {
+        // What became a pipe meanwhile must not make anybody wait.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file: OwnedFd = open_without_links(entry.directory.as_fd(), &entry.name, flags, Mode::empty())
+            .map_err(|error| self.named(&error, path))?;
+        let stat = rustix::fs::fstat(&file).map_err(self.failed("look at", path))?;
+        match kind(&stat) {
+            FileType::RegularFile => Ok(file.into()),
+            _ => Err(self.failed("read", path)(Errno::STALE).into()),
+        }
+    }
+
+    fn digest(self, mut file: &File, path: &Path) -> Result<[u8; 32]> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(hasher.finalize().into()),
+                Ok(length) => hasher.update(buffer.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(OsError::from_io("read", self.shown(path), &error).into()),
+            }
         }
     }
 }

@@ -74,8 +74,8 @@ fn item(thing: &Thing) -> Item {
     let (mode, kind) = match thing {
         Thing::Folder { mode } => (*mode, ItemKind::Directory),
         Thing::File { mode, text } => {
-            let sha256 = Sha256::digest(text).into();
-            (*mode, ItemKind::Regular { sha256 })
+            let fingerprint = Sha256::digest(text).into();
+            (*mode, ItemKind::Regular { fingerprint })
         }
         Thing::Link { target } => {
             let target = target.as_bytes().into();
@@ -357,8 +357,8 @@ fn links_lead_nowhere() {
     // The same behind the back of the plan.
     let [(_current, current), (_new, new)] = [&current, &new].map(folder);
     let merge = Merge {
-        current: Folder(current.as_fd()),
-        new: Folder(new.as_fd()),
+        current: Folder::etc(current.as_fd()),
+        new: Folder::etc(new.as_fd()),
     };
     let error = merge.carry_out(&Operation::Copy("a/file".into())).unwrap_err();
     assert!(matches!(error, EtcError::System(_)), "{error}");
@@ -519,7 +519,7 @@ proptest! {
             if !first.conflicts.is_empty() {
                 return Ok(());
             }
-            let merge = Merge { current: Folder(current.as_fd()), new: Folder(new.as_fd()) };
+            let merge = Merge { current: Folder::etc(current.as_fd()), new: Folder::etc(new.as_fd()) };
             for operation in &first.operations[..done] {
                 merge.carry_out(operation).unwrap();
             }
@@ -537,7 +537,7 @@ proptest! {
                 plan.apply(current.as_fd(), new.as_fd()).unwrap();
                 prop_assert_eq!(&read(&new), &wanted);
             }
-            let left = Folder(new.as_fd()).walk(Path::new("")).unwrap();
+            let left = Folder::etc(new.as_fd()).walk(Path::new("")).unwrap();
             prop_assert_eq!(left.len(), wanted.len());
         }
     }

@@ -42,7 +42,7 @@ pub(crate) fn deployment(mountinfo: &str) -> Option<Digest> {
 }
 
 /// The layer over `/usr`.
-pub(super) fn usr_overlay(mountinfo: &str) -> Option<UsrOverlay> {
+pub(crate) fn usr_overlay(mountinfo: &str) -> Option<UsrOverlay> {
     let usr = mountinfo
         .lines()
         .filter_map(parse)

@@ -1,0 +1,258 @@
+//! Commands that compare a machine with its image.
+
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use osmith_machine::check::{CheckError, CheckOptions, Damage, check, deployments};
+use osmith_machine::drift::{Drift, UsrDrift, drift as machine_drift, is_verity_required};
+use osmith_machine::etc::{Change, ChangeKind, diff, etc_of_image, etc_of_machine};
+use osmith_machine::status::AccessMode;
+use osmith_report::{Class, Failure, Observer};
+use osmith_sys::file::open_directory;
+use serde_json::{Value, json};
+
+use super::images::{json_text, print};
+use super::single_step;
+use crate::args::{DriftArgs, EtcDiffArgs, FsckArgs, Global, ReportFormat};
+use crate::failure::{CommandFailure, CommandResult};
+
+const ROOT: &str = "/";
+const PHYSICAL_ROOT: &str = "/sysroot";
+/// The exit status that tells a program of drift.
+const DRIFT_FOUND: u8 = 3;
+
+pub(crate) fn drift(args: &DriftArgs, observer: &dyn Observer) -> Result<ExitCode, Box<dyn Failure>> {
+    let title = "compare this machine with its image".to_owned();
+    let found = single_step(observer, title, |step| {
+        Ok(machine_drift(Path::new(ROOT), args.deep, observer, step)?)
+    })?;
+    match args.format {
+        ReportFormat::Json => print(&json_text(&drift_json(&found))?)?,
+        ReportFormat::Text => print(&drift_text(&found))?,
+    }
+    Ok(match found.is_none() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(DRIFT_FOUND),
+    })
+}
+
+/// Whether `osmith fsck` is about the machine.
+pub(crate) fn is_machine_checked(args: &FsckArgs, global: &Global) -> bool {
+    let is_machine = || Path::new(PHYSICAL_ROOT).join("composefs").is_dir();
+    args.machine || (global.store.is_none() && is_machine())
+}
+
+/// Checks the repository of this machine.
+pub(crate) fn fsck(observer: &dyn Observer) -> CommandResult {
+    let options = CheckOptions {
+        verity_required: is_verity_required(Path::new(ROOT))?,
+        deep: true,
+    };
+    let physical = open_directory(PHYSICAL_ROOT).map_err(CheckError::from)?;
+    let all = deployments(physical.as_fd())?;
+    let title = format!("check {PHYSICAL_ROOT}/composefs");
+    let checked = single_step(observer, title, |step| {
+        Ok(check(physical.as_fd(), &all, options, observer, step)?)
+    })?;
+    if checked.damages.is_empty() {
+        return print("Nothing is damaged\n");
+    }
+    print(&damage_lines(&checked.damages))?;
+    let what = match checked.damages.len() {
+        1 => "one object is".to_owned(),
+        count => format!("{count} objects are"),
+    };
+    let failure = CommandFailure::new(
+        Class::Corrupt,
+        format!("{what} damaged in the repository '{PHYSICAL_ROOT}/composefs'"),
+    );
+    Err(failure
+        .hint("a deployment that needs none of them is whole; 'osmith rollback' starts the previous one")
+        .into())
+}
+
+fn damage_lines(damages: &[Damage]) -> String {
+    damages.iter().map(|damage| format!("{damage}\n")).collect()
+}
+
+fn drift_text(found: &Drift) -> String {
+    let mut text = String::new();
+    if let Some(UsrDrift { overlay, changes }) = &found.usr {
+        let access = match overlay.access_mode {
+            AccessMode::ReadWrite => "can be written to",
+            AccessMode::ReadOnly => "is covered",
+        };
+        text += &format!(
+            "/usr {access} until the next start\n{}",
+            change_lines("/usr", changes)
+        );
+    }
+    text += &change_lines("/etc", &found.etc);
+    text += &damage_lines(&found.objects);
+    match text.is_empty() {
+        true => "Nothing is different from the image\n".to_owned(),
+        false => text,
+    }
+}
+
+fn drift_json(found: &Drift) -> Value {
+    let usr = found.usr.as_ref().map(|usr| {
+        json!({
+            "accessMode": usr.overlay.access_mode,
+            "persistence": usr.overlay.persistence,
+            "changes": changes_json("/usr", &usr.changes),
+        })
+    });
+    let objects = found.objects.iter().map(|damage| {
+        json!({
+            "digest": damage.digest.to_string(),
+            "reason": damage.reason.to_string(),
+        })
+    });
+    json!({
+        "deployment": found.deployment.to_string(),
+        "drift": !found.is_none(),
+        "usr": usr,
+        "etc": changes_json("/etc", &found.etc),
+        "objects": objects.collect::<Vec<_>>(),
+    })
+}
+
+pub(crate) fn etc_diff(args: &EtcDiffArgs) -> CommandResult {
+    let (base, current) = (etc_of_image(Path::new(ROOT))?, etc_of_machine(Path::new(ROOT))?);
+    let changes = diff(base.as_fd(), current.as_fd())?;
+    match args.format {
+        ReportFormat::Json => print(&json_text(&changes_json("/etc", &changes))?),
+        ReportFormat::Text if changes.is_empty() => print("Nothing in /etc was changed\n"),
+        ReportFormat::Text => print(&change_lines("/etc", &changes)),
+    }
+}
+
+/// A line a change, below `folder`.
+fn change_lines(folder: &str, changes: &[Change]) -> String {
+    let lines = changes.iter().map(|change| {
+        let letter = match change.change {
+            ChangeKind::Added => 'A',
+            ChangeKind::Modified => 'M',
+            ChangeKind::Removed => 'D',
+        };
+        let aspects: Vec<_> = change.aspects.iter().map(|aspect| aspect.name()).collect();
+        let aspects = match aspects.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", aspects.join(", ")),
+        };
+        format!("{letter} {}{aspects}\n", printable(&path(folder, change)))
+    });
+    lines.collect()
+}
+
+fn changes_json(folder: &str, changes: &[Change]) -> Value {
+    changes.iter().map(|change| change_json(folder, change)).collect()
+}
+
+fn change_json(folder: &str, change: &Change) -> Value {
+    let mut value = json!({ "path": path(folder, change), "change": change.change });
+    if !change.aspects.is_empty() {
+        value["aspects"] = json!(change.aspects);
+    }
+    value
+}
+
+fn path(folder: &str, change: &Change) -> String {
+    format!("{folder}/{}", change.path.to_string_lossy())
+}
+
+/// The text without what a terminal would take for a command, on one line.
+fn printable(text: &str) -> String {
+    let characters = text.chars().map(|character| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.to_string(),
+    });
+    characters.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use osmith_formats::verity::Digest;
+    use osmith_machine::check::DamageReason;
+    use osmith_machine::etc::Aspect;
+    use osmith_machine::status::{Persistence, UsrOverlay};
+
+    fn changes() -> Vec<Change> {
+        let change = |path: &str, change, aspects: &[Aspect]| Change {
+            path: path.into(),
+            change,
+            aspects: aspects.to_vec(),
+        };
+        vec![
+            change("new\n\x1b[2Jname", ChangeKind::Added, &[]),
+            change(
+                "ssh/config",
+                ChangeKind::Modified,
+                &[Aspect::Content, Aspect::Mode],
+            ),
+            change("gone", ChangeKind::Removed, &[]),
+        ]
+    }
+
+    #[test]
+    fn changes_are_lines_and_values() {
+        let changes = changes();
+        assert_eq!(
+            change_lines("/etc", &changes),
+            "A /etc/new\\n\\u{1b}[2Jname\nM /etc/ssh/config (content, mode)\nD /etc/gone\n"
+        );
+        assert_eq!(
+            change_json("/etc", &changes[1]),
+            json!({"path": "/etc/ssh/config", "change": "modified", "aspects": ["content", "mode"]})
+        );
+    }
+
+    #[test]
+    fn drift_is_told_in_full() {
+        let digest = Digest::of(b"x");
+        let nothing = Drift {
+            deployment: digest,
+            usr: None,
+            etc: Vec::new(),
+            objects: Vec::new(),
+        };
+        assert_eq!(drift_text(&nothing), "Nothing is different from the image\n");
+        assert_eq!(drift_json(&nothing)["drift"], false);
+        let all = Drift {
+            deployment: digest,
+            usr: Some(UsrDrift {
+                overlay: UsrOverlay {
+                    access_mode: AccessMode::ReadWrite,
+                    persistence: Persistence::Transient,
+                },
+                changes: changes().split_off(2),
+            }),
+            etc: changes().split_off(2),
+            objects: vec![Damage {
+                digest,
+                reason: DamageReason::Missing,
+                deployments: vec![digest],
+            }],
+        };
+        let expected = format!(
+            "/usr can be written to until the next start\nD /usr/gone\nD /etc/gone\n\
+             object {digest} is missing; needed by deployment {digest}\n"
+        );
+        assert_eq!(drift_text(&all), expected);
+        let expected = json!({
+            "deployment": digest.to_string(),
+            "drift": true,
+            "usr": {
+                "accessMode": "readWrite",
+                "persistence": "transient",
+                "changes": [{"path": "/usr/gone", "change": "removed"}],
+            },
+            "etc": [{"path": "/etc/gone", "change": "removed"}],
+            "objects": [{"digest": digest.to_string(), "reason": "is missing"}],
+        });
+        assert_eq!(drift_json(&all), expected);
+    }
+}

@@ -1,0 +1,151 @@
+use std::path::PathBuf;
+
+use osmith_report::Silent;
+use osmith_sys::mount::{enter_namespace, tmpfs};
+use osmith_testing::oracle;
+
+use super::*;
+use crate::check::tests::Disk;
+use crate::check::{Damage, DamageReason};
+use crate::etc::ChangeKind;
+
+const TEXT: &str =
+    "a file of the image, which is long enough to be an object, as everything over 64 bytes is";
+
+/// The root directory of a machine; its `/etc` and `/usr` are those of its image until something covers them.
+struct Root {
+    directory: tempfile::TempDir,
+    deployment: Digest,
+    disk: Disk,
+}
+
+impl Root {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new();
+        let root = Root {
+            deployment: disk.deploy(&[TEXT]).image,
+            directory,
+            disk,
+        };
+        std::os::unix::fs::symlink(root.disk.path(), root.path("sysroot")).unwrap();
+        for folder in ["etc", "usr/bin", "proc/self"] {
+            fs::create_dir_all(root.path(folder)).unwrap();
+        }
+        fs::write(root.path("etc/hostname"), "image").unwrap();
+        fs::write(root.path("usr/bin/tool"), "image").unwrap();
+        fs::write(
+            root.path("proc/cmdline"),
+            format!("composefs=?{}", root.deployment),
+        )
+        .unwrap();
+        root.mounted("");
+        root
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    /// Sets the mount table: that of a machine, and a line.
+    fn mounted(&self, line: &str) {
+        let table = format!(
+            "30 22 0:27 / / ro - overlay composefs:{} ro\n{line}",
+            self.deployment
+        );
+        fs::write(self.path("proc/self/mountinfo"), table).unwrap();
+    }
+
+    fn cover(&self, name: &str) {
+        let root = open_directory(self.directory.path()).unwrap();
+        tmpfs(name, "0755", None).unwrap().attach(root, name).unwrap();
+    }
+
+    fn drift(&self, deep: bool) -> Result<Drift, DriftError> {
+        drift(self.directory.path(), deep, &Silent, StepId(0))
+    }
+}
+
+fn changed(changes: &[Change]) -> Vec<(&str, ChangeKind)> {
+    let changes = changes.iter();
+    changes
+        .map(|change| (change.path.to_str().unwrap(), change.change))
+        .collect()
+}
+
+#[test]
+fn a_machine_like_its_image_has_no_drift_and_each_kind_is_found() {
+    if !oracle::require_root("mounting") {
+        return;
+    }
+    let root = Root::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            enter_namespace().unwrap();
+            assert!(root.drift(true).unwrap().is_none());
+
+            root.cover("etc");
+            fs::write(root.path("etc/hostname"), "machine").unwrap();
+            let found = root.drift(false).unwrap();
+            assert_eq!(changed(&found.etc), [("hostname", ChangeKind::Modified)]);
+            assert!(found.usr.is_none() && found.objects.is_empty() && !found.is_none());
+
+            let time = fs::metadata(root.path("usr/bin/tool"))
+                .unwrap()
+                .modified()
+                .unwrap();
+            root.cover("usr");
+            root.mounted("40 30 0:40 / /usr rw,relatime shared:9 - overlay overlay rw,lowerdir=usr\n");
+            fs::create_dir(root.path("usr/bin")).unwrap();
+            fs::write(root.path("usr/bin/new"), "new").unwrap();
+            fs::write(root.path("usr/bin/tool"), "local").unwrap();
+            let tool = fs::File::options()
+                .write(true)
+                .open(root.path("usr/bin/tool"))
+                .unwrap();
+            tool.set_modified(time).unwrap();
+            // As long as it was, and as old.
+            let found = root.drift(false).unwrap().usr.unwrap();
+            assert_eq!(changed(&found.changes), [("bin/new", ChangeKind::Added)]);
+            let found = root.drift(true).unwrap().usr.unwrap();
+            let tool = ("bin/tool", ChangeKind::Modified);
+            assert_eq!(changed(&found.changes), [("bin/new", ChangeKind::Added), tool]);
+            fs::write(root.path("usr/bin/tool"), "changed").unwrap();
+            let found = root.drift(false).unwrap().usr.unwrap();
+            assert_eq!(changed(&found.changes), [("bin/new", ChangeKind::Added), tool]);
+        });
+    });
+}
+
+#[test]
+fn objects_are_checked_as_the_machine_was_started() {
+    if !oracle::require_root("mounting") {
+        return;
+    }
+    let root = Root::new();
+    fs::remove_file(root.disk.object(&Digest::of(TEXT.as_bytes()))).unwrap();
+    let found = root.drift(false).unwrap();
+    let expected = Damage {
+        digest: Digest::of(TEXT.as_bytes()),
+        reason: DamageReason::Missing,
+        deployments: vec![root.deployment],
+    };
+    assert_eq!(found.objects, [expected]);
+    fs::write(
+        root.path("proc/cmdline"),
+        format!("quiet composefs={}", root.deployment),
+    )
+    .unwrap();
+    let found = root.drift(false).unwrap();
+    assert_eq!(found.objects.len(), 4);
+    fs::write(
+        root.path("proc/self/mountinfo"),
+        "22 1 254:2 / / rw - ext4 /dev/vda2 rw\n",
+    )
+    .unwrap();
+    let error = root.drift(false).unwrap_err();
+    assert!(
+        matches!(error, DriftError::Compare(EtcError::NoDeployment)),
+        "{error}"
+    );
+}
