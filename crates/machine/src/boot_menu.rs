@@ -93,7 +93,8 @@ impl MenuEntry {
         self.entry.deployment()
     }
 
-    fn is_exhausted(&self) -> bool {
+    /// Whether all its tries were in vain: it is only started if somebody chooses it.
+    pub fn is_exhausted(&self) -> bool {
         self.counter.is_some_and(|counter| counter.is_exhausted())
     }
 }

@@ -25,7 +25,7 @@ use crate::origin::Origin;
 use crate::status::mounts;
 
 /// What osmith keeps of its own, below the physical root.
-const OWN: &str = "state/osmith";
+pub(crate) const OWN: &str = "state/osmith";
 /// The objects of the repository, from the store's directory on.
 const OBJECTS: &str = "../../../composefs/objects";
 

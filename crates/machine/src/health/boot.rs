@@ -322,10 +322,8 @@ impl Boot<'_> {
 /// What a start again would lead to. A boot loader that does not count would start the same for ever, and so would one
 /// that has nothing else to start.
 fn restart(menu: &BootMenu, booted: &Digest, counter: BootCounter) -> Restart {
-    let is_other = |entry: &MenuEntry| {
-        let is_exhausted = entry.counter.is_some_and(|counter| counter.is_exhausted());
-        !is_exhausted && entry.deployment().is_some_and(|found| found != *booted)
-    };
+    let is_other =
+        |entry: &MenuEntry| !entry.is_exhausted() && entry.deployment().is_some_and(|found| found != *booted);
     match counter {
         BootCounter { done: 0, .. } => Restart::No,
         BootCounter { left: 0, .. } if menu.entries.iter().any(is_other) => Restart::FallBack,

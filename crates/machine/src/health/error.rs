@@ -4,10 +4,14 @@ use std::io;
 use std::path::PathBuf;
 
 use osmith_report::{Class, Failure, Interrupted};
+use osmith_sys::OsError;
+use rustix::io::Errno;
 
 use crate::esp::EspError;
 use crate::failures::FailuresError;
 use crate::lock::LockError;
+
+const AS_ROOT: &str = "run the command as root";
 
 /// Why the health of a machine is not known, or what follows from it cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,9 @@ pub enum HealthError {
         /// Why.
         source: io::Error,
     },
+    /// The kernel said no.
+    #[error(transparent)]
+    System(#[from] OsError),
     /// The record of failed deployments cannot be used.
     #[error(transparent)]
     Failures(#[from] FailuresError),
@@ -50,9 +57,10 @@ pub enum HealthError {
 impl Failure for HealthError {
     fn class(&self) -> Class {
         match self {
-            HealthError::NotDeployed | HealthError::Folder { .. } | HealthError::File { .. } => {
-                Class::Environment
-            }
+            HealthError::NotDeployed
+            | HealthError::Folder { .. }
+            | HealthError::File { .. }
+            | HealthError::System(_) => Class::Environment,
             HealthError::Failures(error) => error.class(),
             HealthError::Esp(error) => error.class(),
             HealthError::Lock(error) => error.class(),
@@ -62,15 +70,18 @@ impl Failure for HealthError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            HealthError::NotDeployed => Vec::new(),
-            HealthError::Folder { source, .. } | HealthError::File { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied => vec!["run the command as root".to_owned()],
-                _ => Vec::new(),
-            },
+            HealthError::Folder { source, .. } | HealthError::File { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                vec![AS_ROOT.to_owned()]
+            }
+            HealthError::System(error) if matches!(error.errno(), Errno::PERM | Errno::ACCESS) => {
+                vec![AS_ROOT.to_owned()]
+            }
             HealthError::Failures(error) => error.hints(),
             HealthError::Esp(error) => error.hints(),
             HealthError::Lock(error) => error.hints(),
-            HealthError::Interrupted(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 }

@@ -16,11 +16,13 @@ mod boot;
 mod checks;
 mod error;
 mod fallback;
+mod own_folder;
 mod run;
 
 pub use boot::{Boot, BootReport, DeadlineReport, Restart};
 pub use checks::{Check, Checks, find};
 pub use error::HealthError;
+pub use own_folder::OwnFolder;
 pub use run::{CheckOutcome, CheckResult, run};
 
 /// Whether no check failed that must not fail.

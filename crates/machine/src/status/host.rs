@@ -2,10 +2,11 @@
 //!
 //! Source: the JSON that `bootc status --format json` prints and the schema it publishes. Fields stand in the order of
 //! their JSON names, so that the JSON is canonical: sorted keys, no white space. A field without a value is `null`,
-//! except `signature` and `otherDeployments`, which are left out.
+//! except `signature`, `otherDeployments` and `failedDeployments`, which are left out.
 
 use serde::Serialize;
 
+use crate::failures::FailedDeployment;
 use crate::origin::{ImageSource, SignaturePolicy};
 
 /// The state of a machine.
@@ -52,6 +53,9 @@ pub enum BootOrder {
 pub struct HostStatus {
     /// The deployment that is running; none on a machine that no image was installed on.
     pub booted: Option<DeploymentStatus>,
+    /// Deployments that were given up, because they did not become healthy: osmith's own, left out where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_deployments: Vec<FailedDeployment>,
     /// Deployments that are neither running, staged, nor the one to go back to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_deployments: Vec<DeploymentStatus>,
@@ -209,6 +213,7 @@ impl Host {
             },
             status: HostStatus {
                 booted: None,
+                failed_deployments: Vec::new(),
                 other_deployments: Vec::new(),
                 read_only: false,
                 rollback: None,

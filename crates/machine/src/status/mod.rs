@@ -19,9 +19,11 @@ use osmith_report::{Class, Failure};
 use osmith_sys::OsError;
 use osmith_sys::file::open_directory;
 
-use crate::boot_menu::BootMenu;
+use crate::boot_menu::{BootMenu, MenuEntry};
 use crate::esp::{Esp, EspAccess, EspError};
+use crate::failures::{self, Failures};
 use crate::kernel_arguments::ComposefsArgument;
+use crate::machine::OWN;
 use crate::origin::{BootType, Origin};
 use crate::staged::StagedDeployment;
 
@@ -101,6 +103,12 @@ pub fn status(root: &Path) -> Result<Status, StatusError> {
                 format!("the boot entries cannot be read, so only the running deployment is shown: {error}");
             status.notes.push(note);
         }
+    }
+    match Failures::read(&root.join("sysroot").join(OWN).join(failures::FILE_NAME)) {
+        Ok(failures) => status.host.status.failed_deployments = failures.failed,
+        Err(error) => status
+            .notes
+            .push(format!("which deployments failed is not shown: {error}")),
     }
     status.host.spec.image = followed(&status.host.status);
     Ok(status)
@@ -210,6 +218,7 @@ impl Machine {
         staged: Option<StagedDeployment>,
         status: &mut Status,
     ) {
+        let is_given_up = |digest: &Digest| current.of(digest).is_some_and(MenuEntry::is_exhausted);
         let mut seen = vec![*booted];
         for digest in current.deployments().into_iter().chain(next.deployments()) {
             if seen.contains(&digest) {
@@ -223,7 +232,7 @@ impl Machine {
                     deployment.download_only = staged.download_only;
                     host.staged = Some(deployment);
                 }
-                None if host.rollback.is_none() => host.rollback = Some(deployment),
+                None if host.rollback.is_none() && !is_given_up(&digest) => host.rollback = Some(deployment),
                 None => host.other_deployments.push(deployment),
             }
         }

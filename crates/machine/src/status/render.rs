@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
+use osmith_image::Sha256Digest;
+
 use super::host::{AccessMode, DeploymentStatus, Host, ImageReference, ImageStatus, Persistence, UsrOverlay};
+use crate::failures::FailedDeployment;
 
 /// The text, of whole lines. `architecture` and the like stand behind the digests.
 pub fn render(host: &Host) -> String {
@@ -21,6 +24,7 @@ pub fn render(host: &Host) -> String {
     blocks.extend(status.rollback.as_ref().map(|entry| block(rollback, entry, None)));
     let others = status.other_deployments.iter();
     blocks.extend(others.map(|entry| block("   Other", entry, None)));
+    blocks.extend(status.failed_deployments.iter().map(failure));
     blocks.join("\n")
 }
 
@@ -38,6 +42,24 @@ fn block(slot: &str, entry: &DeploymentStatus, overlay: Option<UsrOverlay>) -> S
         let _ = writeln!(text, "{label:>width$}: {value}");
     }
     text
+}
+
+/// A deployment that was given up, and why.
+fn failure(failed: &FailedDeployment) -> String {
+    let digest = failed.manifest_digest.as_ref().map(Sha256Digest::to_string);
+    let rows = [
+        ("Failed image", failed.image.clone()),
+        ("Digest", digest),
+        ("Verity", Some(failed.deployment.clone())),
+        ("Reason", Some(failed.reason.clone())),
+        ("Tries", Some(failed.tries.to_string())),
+        ("Time", Some(failed.time.clone())),
+    ];
+    let rows = rows
+        .into_iter()
+        .filter_map(|(label, value)| Some((label, value?)));
+    rows.map(|(label, value)| format!("{label:>14}: {value}\n"))
+        .collect()
 }
 
 fn rows(

@@ -293,3 +293,45 @@ fn the_text_is_aligned() {
         "{text}"
     );
 }
+
+#[test]
+fn what_failed_is_told_with_its_reason() {
+    let [booted, failed, older, _] = digests();
+    let sample = Sample::new(&booted);
+    sample.deploy(&booted, "1", "entries", "bootc-x-0");
+    sample.deploy(&failed, "2", "entries", "bootc-x-1");
+    sample.deploy(&older, "0", "entries", "bootc-x-2");
+    let folder = sample.path("boot/loader/entries");
+    fs::rename(folder.join("2.conf"), folder.join("2+0-3.conf")).unwrap();
+    let mut failures = crate::failures::Failures::default();
+    failures.record(crate::failures::FailedDeployment {
+        check: Some("10-units".to_owned()),
+        deployment: failed.to_string(),
+        image: Some("registry.example.org/os:1".to_owned()),
+        manifest_digest: Some(Sha256Digest::of(b"2")),
+        reason: "health check '10-units' failed".to_owned(),
+        time: "2026-03-04T05:06:07Z".to_owned(),
+        tries: 3,
+    });
+    fs::create_dir_all(sample.path("sysroot/state/osmith")).unwrap();
+    let path = sample.path("sysroot/state/osmith/failures.json");
+    failures.write(&path).unwrap();
+    let status = sample.status();
+    assert_eq!(status.notes, Vec::<String>::new());
+    // It is no deployment to go back to.
+    let rollback = status.host.status.rollback.as_ref();
+    let verity = rollback.and_then(|rollback| Some(rollback.composefs.as_ref()?.verity.clone()));
+    assert_eq!(verity, Some(older.to_string()));
+    let text = render(&status.host);
+    let expected = format!(
+        "\n  Failed image: registry.example.org/os:1\n        Digest: {}\n        Verity: {failed}\n\
+         \x20       Reason: health check '10-units' failed\n         Tries: 3\n          Time: 2026-03-04T05:06:07Z\n",
+        Sha256Digest::of(b"2")
+    );
+    assert!(text.ends_with(&expected), "{text}");
+    let json = status.host.to_json().unwrap();
+    let expected = r#""reason":"health check '10-units' failed","time":"2026-03-04T05:06:07Z","tries":3}],"otherDeployments":"#;
+    assert!(json.contains(expected), "{json}");
+    fs::write(path, "nonsense").unwrap();
+    assert_eq!(sample.status().notes.len(), 1);
+}
