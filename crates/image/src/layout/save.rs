@@ -15,11 +15,11 @@ use super::error::WRITE_INTO;
 use super::{INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, LayoutError, NAME_ANNOTATION, blob_path};
 use crate::digest::{Digesting, Sha256Digest};
 use crate::layer::LayerId;
-use crate::manifest::{Descriptor, Index, Manifest, media_type};
+use crate::manifest::{Descriptor, Index, media_type};
 use crate::parallel;
 use crate::progress::Meter;
 use crate::reference::Reference;
-use crate::store::{Encoding, Image, Outgoing, OutgoingBytes, Store, StoreError};
+use crate::store::{Encoding, Image, OutgoingBytes, Store, StoreError};
 use crate::tar::{PlainArchive, TarError};
 
 /// What [`save`] writes.
@@ -127,7 +127,8 @@ impl Leaving {
             store.outgoing(descriptor, diff_id, options.encoding, scratch, observer, meter)
         })?;
         let config = store.blob_bytes(&image.id())?;
-        let manifest_bytes = manifest_bytes(image, store, &outgoing)?;
+        let descriptors = outgoing.iter().map(|layer| layer.descriptor.clone()).collect();
+        let manifest_bytes = store.outgoing_manifest(image, descriptors)?;
         let mut manifest = Descriptor::of(media_type::MANIFEST, &manifest_bytes);
         let documents = BTreeMap::from([(image.id(), config), (manifest.digest, manifest_bytes)]);
         manifest.platform =
@@ -274,31 +275,6 @@ impl Leaving {
         index.manifests.push(own.clone());
         index
     }
-}
-
-/// The manifest as it is, unless the descriptors of layers change or it is Docker's.
-fn manifest_bytes(image: &Image, store: &Store, outgoing: &[Outgoing]) -> Result<Vec<u8>, LayoutError> {
-    let layers: Vec<_> = outgoing.iter().map(|layer| layer.descriptor.clone()).collect();
-    let is_oci = image
-        .manifest
-        .media_type
-        .as_deref()
-        .is_none_or(|found| found == media_type::MANIFEST);
-    if is_oci && layers == image.manifest.layers {
-        return Ok(store.blob_bytes(&image.manifest_digest)?);
-    }
-    let mut manifest = Manifest {
-        media_type: Some(media_type::MANIFEST.to_owned()),
-        layers,
-        ..image.manifest.clone()
-    };
-    manifest.config.media_type = media_type::CONFIG.to_owned();
-    for layer in &mut manifest.layers {
-        if let Some(media_type) = media_type::oci_layer(&layer.media_type) {
-            layer.media_type = media_type.to_owned();
-        }
-    }
-    Ok(manifest.to_bytes())
 }
 
 /// Copies the bytes of a layer, and checks that they are the right ones.

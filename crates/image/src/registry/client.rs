@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use osmith_report::Observer;
 
 use super::certificates::{CertificatePaths, Certificates};
+use super::configuration::Place;
 use super::repository::{Registry, Repository};
 use super::wire::Wire;
-use super::{Credential, Proxies, RegistryError, RetryPolicy};
+use super::{Configuration, Credential, Credentials, Proxies, RegistryError, RetryPolicy};
 use crate::reference::Reference;
 
 /// Docker's registry has another name than its images.
@@ -24,9 +25,13 @@ pub struct Settings {
     pub proxies: Proxies,
     /// What is tried again.
     pub retry: RetryPolicy,
-    /// Whether certificates are checked and HTTP is refused.
+    /// What is said of registries: places, mirrors, short names.
+    pub configuration: Configuration,
+    /// Where passwords are.
+    pub credentials: Credentials,
+    /// Whether certificates are checked and HTTP is refused, whatever the configuration says.
     pub tls_verify: Option<bool>,
-    /// Who we are, for every registry.
+    /// Who we are in the registry that is named, whatever the files say. Mirrors do not learn it.
     pub credential: Option<Credential>,
 }
 
@@ -58,34 +63,80 @@ impl Client {
         self.settings.retry
     }
 
-    /// Where an image may be fetched from, the best place first.
+    /// The full names that a name may stand for; at least one.
+    pub(super) fn full_names(&self, name: &Reference) -> Result<Vec<Reference>, RegistryError> {
+        Ok(self.settings.configuration.full_names(name)?)
+    }
+
+    /// Where an image with a full name may be fetched from, the best place first.
     pub(super) fn sources<'a>(
         &'a self,
         name: &Reference,
         observer: &'a dyn Observer,
     ) -> Result<Vec<Repository<'a>>, RegistryError> {
-        let domain = name
-            .domain()
-            .ok_or_else(|| RegistryError::NoRegistry(name.to_string()))?;
-        Ok(vec![self.repository(domain, name.path(), observer)])
+        let places = self.settings.configuration.places(name)?;
+        let repositories = places.iter().map(|place| self.repository(place, name, observer));
+        repositories.collect()
     }
 
-    fn repository<'a>(&'a self, domain: &str, path: &str, observer: &'a dyn Observer) -> Repository<'a> {
-        let (host, path) = match domain {
-            DOCKER_DOMAIN if !path.contains('/') => (DOCKER_HOST, format!("library/{path}")),
-            DOCKER_DOMAIN => (DOCKER_HOST, path.to_owned()),
-            _ => (domain, path.to_owned()),
+    /// Where an image with a full name is sent to.
+    pub(super) fn destination<'a>(
+        &'a self,
+        name: &Reference,
+        observer: &'a dyn Observer,
+    ) -> Result<Repository<'a>, RegistryError> {
+        self.repository(&self.settings.configuration.destination(name)?, name, observer)
+    }
+
+    /// A registry as a whole, for somebody.
+    pub(super) fn root<'a>(
+        &'a self,
+        registry: &str,
+        credential: &Credential,
+        observer: &'a dyn Observer,
+    ) -> Repository<'a> {
+        let host = if registry == DOCKER_DOMAIN {
+            DOCKER_HOST
+        } else {
+            registry
         };
         Repository {
             client: self,
-            registry: self.registry(host, self.settings.tls_verify == Some(false)),
-            path,
-            credential: self.settings.credential.clone(),
+            registry: self.registry(host, self.settings.configuration.is_insecure(registry)),
+            path: String::new(),
+            credential: Some(credential.clone()),
             observer,
         }
     }
 
+    fn repository<'a>(
+        &'a self,
+        place: &Place,
+        asked: &Reference,
+        observer: &'a dyn Observer,
+    ) -> Result<Repository<'a>, RegistryError> {
+        let domain = place.name.domain().unwrap_or_default();
+        let (host, path) = match (domain, place.name.path()) {
+            (DOCKER_DOMAIN, path) if !path.contains('/') => (DOCKER_HOST, format!("library/{path}")),
+            (DOCKER_DOMAIN, path) => (DOCKER_HOST, path.to_owned()),
+            (domain, path) => (domain, path.to_owned()),
+        };
+        let credential = match &self.settings.credential {
+            Some(credential) if place.name.domain() == asked.domain() => Some(credential.clone()),
+            _ => self.settings.credentials.find(&format!("{domain}/{path}"))?,
+        };
+        Ok(Repository {
+            client: self,
+            registry: self.registry(host, place.insecure),
+            path,
+            credential,
+            observer,
+        })
+    }
+
+    /// A registry, and whether it may be spoken to without TLS if nothing else was asked for.
     fn registry(&self, host: &str, insecure: bool) -> Arc<Registry> {
+        let insecure = self.settings.tls_verify.map_or(insecure, |verify| !verify);
         let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
         let registry = registries
             .entry((host.to_owned(), insecure))

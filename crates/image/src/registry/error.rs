@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use osmith_report::{Class, Failure, Interrupted};
 
+use super::configuration::ConfigurationError;
+use super::credentials::CredentialsError;
 use crate::digest::Sha256Digest;
 use crate::intake::IntakeError;
 use crate::manifest::JsonError;
@@ -132,9 +134,12 @@ pub enum RegistryError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The name has no registry.
-    #[error("'{0}' does not say in which registry the image is")]
-    NoRegistry(String),
+    /// The configuration cannot be read, or does not allow it.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    /// Passwords cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// The image cannot be taken into the store.
     #[error(transparent)]
     Intake(#[from] IntakeError),
@@ -176,7 +181,8 @@ impl Failure for RegistryError {
     fn class(&self) -> Class {
         match self {
             RegistryError::UnknownImage { .. } => Class::NotFound,
-            RegistryError::NoRegistry(_) => Class::Usage,
+            RegistryError::Configuration(error) => error.class(),
+            RegistryError::Credentials(error) => error.class(),
             RegistryError::CertificateFile { .. } => Class::Input,
             RegistryError::LoginRequired { .. }
             | RegistryError::WrongPassword { .. }
@@ -212,9 +218,8 @@ impl Failure for RegistryError {
                     .to_owned()
             }
             RegistryError::MissingBlob { .. } => "push the image again".to_owned(),
-            RegistryError::NoRegistry(name) => {
-                format!("write the registry, too: registry.example.org/{name}")
-            }
+            RegistryError::Configuration(error) => return error.hints(),
+            RegistryError::Credentials(error) => return error.hints(),
             RegistryError::Broken { .. } | RegistryError::Status { .. } => "try again later".to_owned(),
             RegistryError::Intake(error) => return error.hints(),
             RegistryError::Store(error) => return error.hints(),

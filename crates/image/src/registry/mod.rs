@@ -2,7 +2,7 @@
 //!
 //! Source: OCI distribution specification 1.1; for everything around it the formats and habits of podman and skopeo.
 //!
-//! [`resolve`] finds out what a name stands for, [`pull`] fetches it into a store. A [`Client`] is told in its
+//! [`resolve`] finds out what a name stands for, [`pull`] fetches it into a store, [`push`] sends it from one. A [`Client`] is told in its
 //! [`Settings`] what there is to know; nothing is read from the environment here.
 
 mod authentication;
@@ -10,18 +10,30 @@ mod blob;
 mod certificates;
 mod challenge;
 mod client;
+mod configuration;
+mod credentials;
 mod error;
+mod follow;
+mod login;
 mod proxy;
 mod pull;
+mod push;
 mod repository;
 mod retry;
 mod tls;
+mod upload;
 mod wire;
 
 pub use authentication::Credential;
 pub use certificates::CertificatePaths;
 pub use client::{Client, Settings};
+pub use configuration::{Configuration, ConfigurationError};
+pub use credentials::{
+    AuthFile, Credentials, CredentialsError, erase_all_credentials, erase_credential, store_credential,
+};
 pub use error::{CertificateProblem, RegistryError};
+pub use login::verify_login;
 pub use proxy::Proxies;
 pub use pull::{PullOptions, Pulled, Resolved, pull, resolve};
+pub use push::{PushOptions, Pushed, Sent, push};
 pub use retry::RetryPolicy;

@@ -6,7 +6,7 @@ use osmith_report::{Class, Event, Failure, Observer, Severity, StepId};
 
 use super::blob::BlobReader;
 use super::repository::Repository;
-use super::{Client, RegistryError};
+use super::{Client, ConfigurationError, RegistryError};
 use crate::config::ImageConfig;
 use crate::digest::Sha256Digest;
 use crate::intake::{Blobs, Documents, IntakeError, IntakeOptions, Transferred, take_layers};
@@ -75,12 +75,29 @@ pub fn resolve(
     platform: &Platform,
     observer: &dyn Observer,
 ) -> Result<Resolved, RegistryError> {
+    let names = client.full_names(name)?;
+    let mut left = names.iter();
+    loop {
+        // There is always one.
+        let name = left.next().unwrap_or(name);
+        match resolve_full(client, name, platform, observer) {
+            Err(RegistryError::UnknownImage { .. }) if left.len() > 0 => {}
+            resolved => return resolved,
+        }
+    }
+}
+
+fn resolve_full(
+    client: &Client,
+    name: &Reference,
+    platform: &Platform,
+    observer: &dyn Observer,
+) -> Result<Resolved, RegistryError> {
     let selector = match name.digest() {
         Some(digest) => digest.to_string(),
         None => name.tag_or_latest().to_owned(),
     };
-    let repositories = client.sources(name, observer)?;
-    from_any(&repositories, |repository| {
+    from_any(&client.sources(name, observer)?, |repository| {
         let fetched = repository.manifest(&selector)?;
         if let Some(expected) = name.digest()
             && expected != fetched.digest
@@ -137,11 +154,25 @@ pub fn pull(
         observer,
         &meter,
     )?;
+    if options.intake.keep_blobs {
+        note_origins(&source, documents, store)?;
+    }
     Ok(Pulled {
         image,
         names: names.iter().map(Reference::qualified).collect(),
         transferred,
     })
+}
+
+/// Remembers where the blobs are. That place is the last one: the others are mirrors.
+fn note_origins(source: &Source, documents: &Documents, store: &Store) -> Result<(), RegistryError> {
+    let Some(repository) = source.repositories.last() else {
+        return Ok(());
+    };
+    for layer in &documents.manifest.layers {
+        store.note_origin(&layer.digest, &repository.name())?;
+    }
+    Ok(())
 }
 
 /// Where the blobs of an image are.
@@ -191,13 +222,10 @@ fn from_any<'a, T>(
     repositories: &[Repository<'a>],
     mut attempt: impl FnMut(&Repository<'a>) -> Result<T, RegistryError>,
 ) -> Result<T, RegistryError> {
-    let mut left = repositories.iter();
-    loop {
-        let Some(repository) = left.next() else {
-            return Err(RegistryError::NoRegistry(String::new()));
-        };
+    let mut left = repositories;
+    while let [repository, others @ ..] = left {
         match attempt(repository) {
-            Err(error) if left.len() > 0 && error.class() != Class::Interrupted => {
+            Err(error) if !others.is_empty() && error.class() != Class::Interrupted => {
                 repository.observer.observe(Event::Message {
                     severity: Severity::Warning,
                     text: format!("{error}: trying the next place of the image"),
@@ -205,7 +233,10 @@ fn from_any<'a, T>(
             }
             result => return result,
         }
+        left = others;
     }
+    // A configuration gives at least one place.
+    Err(ConfigurationError::NoRegistry(String::new()).into())
 }
 
 /// An image without an index is for one kind of machine, too.

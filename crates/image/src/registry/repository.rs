@@ -49,6 +49,7 @@ pub(super) struct Repository<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Right {
     Pull,
+    PullAndPush,
 }
 
 /// A request to a repository.
@@ -64,6 +65,8 @@ pub(super) struct Call<'a> {
 pub(super) enum Target<'a> {
     /// A path below the repository: `manifests/latest`.
     Path(&'a str),
+    /// An address that the registry gave.
+    Uri(Uri),
 }
 
 /// A manifest or an index.
@@ -143,6 +146,7 @@ impl Repository<'_> {
     pub(super) fn scope(&self, right: Right) -> String {
         let actions = match right {
             Right::Pull => "pull",
+            Right::PullAndPush => "pull,push",
         };
         format!("repository:{}:{actions}", self.path)
     }
@@ -194,6 +198,30 @@ impl Repository<'_> {
         })
     }
 
+    /// Whether the registry takes the credential: it is asked for what is allowed to everybody who is known.
+    pub(super) fn check_login(&self) -> Result<(), RegistryError> {
+        const OPERATION: &str = "the login";
+        self.tries(|| {
+            let reached = self.registry.reach(self.client.wire())?;
+            let host = &self.registry.host;
+            let root = uri(&format!("{}://{host}/v2/", reached.scheme), host, OPERATION)?;
+            let answer = self.call(
+                Call {
+                    method: Method::GET,
+                    target: Target::Uri(root),
+                    headers: Vec::new(),
+                    scopes: Vec::new(),
+                    operation: OPERATION,
+                },
+                Payload::Nothing,
+            )?;
+            match answer.status {
+                200..=299 => Ok(()),
+                _ => Err(answer.into_error(OPERATION)),
+            }
+        })
+    }
+
     /// Asks once for the bytes of a blob from `offset_bytes` on; the registry may send all of them (status 200).
     pub(super) fn open_blob(
         &self,
@@ -228,6 +256,7 @@ impl Repository<'_> {
         let again = match &payload {
             Payload::Nothing => Some(Payload::Nothing),
             Payload::Bytes(bytes) => Some(Payload::Bytes(bytes)),
+            Payload::Stream(..) => None,
         };
         let mut answer = self.call_once(&call, &reached, payload)?;
         if answer.status == 401
@@ -248,6 +277,7 @@ impl Repository<'_> {
                 let text = format!("{}://{host}/v2/{repository}/{path}", reached.scheme);
                 uri(&text, host, call.operation)?
             }
+            Target::Uri(uri) => uri.clone(),
         };
         let mut headers = call.headers.clone();
         // An upload may go to another host, which proves in the address that it may.

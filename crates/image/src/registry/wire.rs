@@ -55,6 +55,8 @@ pub(super) struct Request<'a, 'p> {
 pub(super) enum Payload<'a> {
     Nothing,
     Bytes(&'a [u8]),
+    /// Bytes until the end of a reader, and their number if it is known.
+    Stream(&'a mut dyn Read, Option<u64>),
 }
 
 /// An answer, whatever its status.
@@ -112,6 +114,12 @@ impl Wire {
             Payload::Bytes(bytes) => {
                 builder = builder.header("Content-Length", bytes.len());
                 Some(SendBody::from_reader(bytes))
+            }
+            Payload::Stream(reader, size_bytes) => {
+                if let Some(size_bytes) = size_bytes {
+                    builder = builder.header("Content-Length", *size_bytes);
+                }
+                Some(SendBody::from_reader(*reader))
             }
         };
         let malformed = |error: ureq::http::Error| RegistryError::Protocol {

@@ -8,6 +8,7 @@
 //! tars/<64 hex>                     JSON: the diff ID of a record's own tar stream, by the record
 //! blobs/sha256/<64 hex>             manifests, configurations, and layers as they came or as they leave
 //! compressed/<64 hex>-<codec>-<n>   JSON: the blob of a compressed own layer, by its diff ID
+//! origins/<64 hex>                  JSON: the repositories that a blob was seen in, by its digest
 //! images/<64 hex>                   JSON: an image that exists, by the digest of its manifest
 //! names/<domain>/<path>:<tag>       the digest of a manifest
 //! cache/<2 hex>/<62 hex>            what builds remember, by key
@@ -27,6 +28,7 @@ mod images;
 mod intake;
 mod layers;
 mod objects;
+mod origins;
 mod outgoing;
 mod prune;
 mod records;
@@ -48,7 +50,7 @@ pub(crate) use intake::{Contents, Intake, ObjectBytes, Slot, WHOLE_MAX_BYTES};
 pub use layers::TarStream;
 pub use objects::{ContentReader, ObjectWriter};
 pub use outgoing::Encoding;
-pub(crate) use outgoing::{IncomingBlob, Outgoing, OutgoingBytes};
+pub(crate) use outgoing::{IncomingBlob, OutgoingBytes, OwnLayer, Prepared};
 pub use prune::{Damage, PruneOptions, Pruned};
 pub use records::Record;
 
@@ -58,13 +60,15 @@ const FORMAT_KIND: &str = "description";
 const FORMAT: u32 = 1;
 const ALGORITHM: &str = "fsverity-sha512-12";
 const OBJECTS: &str = "objects";
-const DIRECTORIES: [&str; 10] = [
+const ORIGINS: &str = "origins";
+const DIRECTORIES: [&str; 11] = [
     OBJECTS,
     "layers",
     "diffs",
     "tars",
     "blobs/sha256",
     "compressed",
+    ORIGINS,
     "images",
     "names",
     "cache",

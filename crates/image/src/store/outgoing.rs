@@ -12,12 +12,14 @@ use osmith_sys::file::NewFile;
 
 use super::files;
 use super::images::blob_path;
-use super::{Access, Store, StoreError};
+use super::{Access, Image, Store, StoreError};
 use crate::compression::{Codec, compress};
 use crate::digest::{Digesting, Sha256Digest};
 use crate::layer::LayerId;
-use crate::manifest::{Descriptor, from_json, media_type, to_json};
+use crate::manifest::{Descriptor, Manifest, from_json, media_type, to_json};
 use crate::progress::{Meter, Metered};
+
+const COMPRESSED_BUFFER_BYTES: usize = 256 << 10;
 
 /// How own layers are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,25 @@ pub(crate) enum OutgoingBytes {
     Tar(LayerId),
 }
 
+/// A layer that is about to leave.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    /// It is a blob, as it came or as it left before.
+    Blob(Box<Descriptor>, File),
+    /// It is a layer of our own that has to be made a blob.
+    Own(Box<OwnLayer>),
+}
+
+/// A layer of our own.
+#[derive(Debug)]
+pub(crate) struct OwnLayer {
+    pub(crate) id: LayerId,
+    /// Its tar stream, as the image describes it.
+    pub(crate) plain: Descriptor,
+    /// What it left as before; that blob is gone.
+    pub(crate) left_as: Option<Descriptor>,
+}
+
 /// A blob without a name; dropped, it vanishes.
 #[derive(Debug)]
 pub(crate) struct IncomingBlob(NewFile);
@@ -73,9 +94,19 @@ impl IncomingBlob {
 }
 
 /// Why compressing failed: at the source, or at the file that is written.
-enum CompressError {
+pub(crate) enum CompressError {
     Store(StoreError),
     Io(io::Error),
+}
+
+impl CompressError {
+    /// The error, of a file in that directory.
+    pub(crate) fn at(self, directory: &Path) -> StoreError {
+        match self {
+            CompressError::Store(error) => error,
+            CompressError::Io(error) => StoreError::io("write a compressed layer in", directory, error),
+        }
+    }
 }
 
 impl From<io::Error> for CompressError {
@@ -85,6 +116,38 @@ impl From<io::Error> for CompressError {
 }
 
 impl Store {
+    /// What an image's layer leaves as.
+    pub(crate) fn prepare_layer(
+        &self,
+        descriptor: &Descriptor,
+        diff_id: &Sha256Digest,
+        encoding: Encoding,
+    ) -> Result<Prepared, StoreError> {
+        if let Some(file) = self.open_blob(&descriptor.digest)? {
+            return Ok(Prepared::Blob(Box::new(descriptor.clone()), file));
+        }
+        // What the manifest names can only be made anew if it is the tar stream.
+        if descriptor.digest != *diff_id {
+            return Err(StoreError::MissingBlob(descriptor.digest));
+        }
+        let left_as = match self.compressed(diff_id, encoding)? {
+            Some((mut compressed, file)) => {
+                compressed.annotations = descriptor.annotations.clone();
+                match file {
+                    Some(file) => return Ok(Prepared::Blob(Box::new(compressed), file)),
+                    None => Some(compressed),
+                }
+            }
+            None => None,
+        };
+        let layer = self.layer_of_diff(diff_id)?;
+        Ok(Prepared::Own(Box::new(OwnLayer {
+            id: layer.ok_or(StoreError::MissingDiff(*diff_id))?,
+            plain: descriptor.clone(),
+            left_as,
+        })))
+    }
+
     /// The blob of an image's layer. Where the store cannot be written to, a blob that must be made is a file without
     /// a name in the directory `scratch`. The meter counts the bytes of tar streams that are compressed, and those of
     /// blobs that were there.
@@ -97,46 +160,35 @@ impl Store {
         observer: &dyn Observer,
         meter: &Meter,
     ) -> Result<Outgoing, StoreError> {
-        if let Some(file) = self.open_blob(&descriptor.digest)? {
-            meter.add(descriptor.size_bytes);
-            return Ok(Outgoing {
-                descriptor: descriptor.clone(),
-                bytes: OutgoingBytes::File(file),
-            });
-        }
-        // What the manifest names can only be made anew if it is the tar stream.
-        if descriptor.digest != *diff_id {
-            return Err(StoreError::MissingBlob(descriptor.digest));
-        }
-        let layer = self
-            .layer_of_diff(diff_id)?
-            .ok_or(StoreError::MissingDiff(*diff_id))?;
+        let own = match self.prepare_layer(descriptor, diff_id, encoding)? {
+            Prepared::Blob(blob, file) => {
+                meter.add(descriptor.size_bytes);
+                return Ok(Outgoing {
+                    descriptor: *blob,
+                    bytes: OutgoingBytes::File(file),
+                });
+            }
+            Prepared::Own(own) => own,
+        };
         if encoding.codec == Codec::None {
             return Ok(Outgoing {
-                descriptor: descriptor.clone(),
-                bytes: OutgoingBytes::Tar(layer),
+                descriptor: own.plain,
+                bytes: OutgoingBytes::Tar(own.id),
             });
         }
-        let (mut compressed, file) = match self.compressed(diff_id, encoding)? {
-            Some(found) => {
-                meter.add(descriptor.size_bytes);
-                found
-            }
-            None => self.compress_layer(&layer, descriptor, encoding, scratch, observer, meter)?,
-        };
-        compressed.annotations = descriptor.annotations.clone();
+        let (descriptor, file) = self.compress_layer(&own, encoding, scratch, observer, meter)?;
         Ok(Outgoing {
-            descriptor: compressed,
+            descriptor,
             bytes: OutgoingBytes::File(file),
         })
     }
 
-    /// The blob that was made of a diff ID before.
+    /// The blob that was made of a diff ID before; without a file if that is gone or was cut short.
     fn compressed(
         &self,
         diff_id: &Sha256Digest,
         encoding: Encoding,
-    ) -> Result<Option<(Descriptor, File)>, StoreError> {
+    ) -> Result<Option<(Descriptor, Option<File>)>, StoreError> {
         let Some(bytes) = self.read(&compressed_path(diff_id, encoding))? else {
             return Ok(None);
         };
@@ -148,14 +200,12 @@ impl Store {
             file.metadata()
                 .is_ok_and(|found| found.len() == descriptor.size_bytes)
         });
-        Ok(whole.map(|file| (descriptor, file)))
+        Ok(Some((descriptor, whole)))
     }
 
-    /// Compresses the tar stream that `plain` describes.
     fn compress_layer(
         &self,
-        layer: &LayerId,
-        plain: &Descriptor,
+        own: &OwnLayer,
         encoding: Encoding,
         scratch: &Path,
         observer: &dyn Observer,
@@ -172,56 +222,84 @@ impl Store {
             None => tempfile::tempfile_in(scratch).map_err(failed)?,
         };
         let descriptor = self
-            .compress_to(&file, layer, plain, encoding, observer, meter)
-            .map_err(|error| match error {
-                CompressError::Store(error) => error,
-                CompressError::Io(error) => failed(error),
-            })?;
+            .compress_to(&file, own, encoding, observer, meter)
+            .map_err(|error| error.at(scratch))?;
         if let Some(new) = new {
-            self.keep_compressed(new, &plain.digest, encoding, &descriptor)?;
+            self.keep_own_blob(IncomingBlob(new), own, encoding, &descriptor)?;
         }
         file.rewind().map_err(failed)?;
         Ok((descriptor, file))
     }
 
-    fn compress_to(
+    /// Compresses a layer to a writer; an own layer for a blob that [`Store::keep_own_blob`] takes.
+    pub(crate) fn compress_to(
         &self,
-        file: &File,
-        layer: &LayerId,
-        plain: &Descriptor,
+        output: impl Write + Send,
+        own: &OwnLayer,
         encoding: Encoding,
         observer: &dyn Observer,
         meter: &Meter,
     ) -> Result<Descriptor, CompressError> {
         let Encoding { codec, level } = encoding;
-        let output = Digesting::new(io::BufWriter::with_capacity(1 << 20, file));
-        let output = compress(output, codec, level, plain.size_bytes, |writer| {
+        let output = Digesting::new(io::BufWriter::with_capacity(COMPRESSED_BUFFER_BYTES, output));
+        let output = compress(output, codec, level, own.plain.size_bytes, |writer| {
             let mut metered = Digesting::new(Metered { inner: writer, meter });
-            self.write_tar(layer, &mut metered, observer)
+            self.write_tar(&own.id, &mut metered, observer)
                 .map_err(CompressError::Store)?;
             match metered.finish() {
-                (_, digest, _) if digest == plain.digest => Ok(()),
+                (_, digest, _) if digest == own.plain.digest => Ok(()),
                 // Other contents than at the commit: an object was changed.
                 _ => Err(CompressError::Store(StoreError::Damaged {
                     what: "layer",
-                    name: layer.to_string(),
+                    name: own.id.to_string(),
                 })),
             }
         })?;
         let (mut buffered, digest, size_bytes) = output.finish();
         buffered.flush()?;
-        Ok(Descriptor::new(encoding.media_type(), digest, size_bytes))
+        let mut descriptor = Descriptor::new(encoding.media_type(), digest, size_bytes);
+        descriptor.annotations = own.plain.annotations.clone();
+        Ok(descriptor)
     }
 
-    fn keep_compressed(
+    /// Keeps a blob that was made of a layer of our own, for the next time it leaves.
+    pub(crate) fn keep_own_blob(
         &self,
-        new: NewFile,
-        diff_id: &Sha256Digest,
+        blob: IncomingBlob,
+        own: &OwnLayer,
         encoding: Encoding,
         descriptor: &Descriptor,
     ) -> Result<(), StoreError> {
-        self.name_blob(new, &descriptor.digest)?;
-        self.write(&compressed_path(diff_id, encoding), &to_json(descriptor))
+        self.name_blob(blob.0, &descriptor.digest)?;
+        self.write(
+            &compressed_path(&own.plain.digest, encoding),
+            &to_json(descriptor),
+        )
+    }
+
+    /// The manifest of an image whose layers leave so: as it is, unless their descriptors change or it is Docker's.
+    pub(crate) fn outgoing_manifest(
+        &self,
+        image: &Image,
+        layers: Vec<Descriptor>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let media_type = image.manifest.media_type.as_deref();
+        let is_oci = media_type.is_none_or(|found| found == media_type::MANIFEST);
+        if is_oci && layers == image.manifest.layers {
+            return self.blob_bytes(&image.manifest_digest);
+        }
+        let mut manifest = Manifest {
+            media_type: Some(media_type::MANIFEST.to_owned()),
+            layers,
+            ..image.manifest.clone()
+        };
+        manifest.config.media_type = media_type::CONFIG.to_owned();
+        for layer in &mut manifest.layers {
+            if let Some(media_type) = media_type::oci_layer(&layer.media_type) {
+                layer.media_type = media_type.to_owned();
+            }
+        }
+        Ok(manifest.to_bytes())
     }
 
     /// A blob that comes in; see [`Store::keep_blob`].

@@ -10,7 +10,7 @@ use osmith_report::{Observer, StepId};
 
 use super::images::{blob_path, image_path};
 use super::objects::{measure, object_path};
-use super::{Image, OBJECTS, ObjectOwner, Store, StoreError, files};
+use super::{Image, OBJECTS, ORIGINS, ObjectOwner, Store, StoreError, files};
 use crate::digest::{Digesting, Sha256Digest};
 use crate::layer::LayerId;
 use crate::parallel;
@@ -259,6 +259,9 @@ impl Store {
         self.discard_in("diffs", size_bytes, |name| unneeded_diffs.contains(name))?;
         pruned.layers += self.discard_in("layers", size_bytes, |name| {
             layer_of(name).is_some_and(|layer| !needed.layers.contains(&layer))
+        })?;
+        self.discard_in(ORIGINS, size_bytes, |name| {
+            digest_of(name).is_some_and(|blob| !needed.blobs.contains(&blob) && !kept_blobs.contains(&blob))
         })?;
         pruned.blobs += self.discard_in("blobs/sha256", size_bytes, |name| {
             digest_of(name).is_some_and(|blob| !needed.blobs.contains(&blob) && !kept_blobs.contains(&blob))

@@ -2,3 +2,4 @@
 
 mod images;
 mod pull;
+mod push;

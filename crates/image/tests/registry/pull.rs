@@ -4,7 +4,7 @@ use std::process::Command;
 
 use osmith_image::compression::Codec;
 use osmith_image::layout::{LayoutFormat, SaveOptions, save};
-use osmith_image::registry::{PullOptions, RegistryError, pull, resolve};
+use osmith_image::registry::{ConfigurationError, PullOptions, RegistryError, pull, resolve};
 use osmith_image::store::Encoding;
 use osmith_image::{IntakeOptions, Platform};
 use osmith_report::{Class, Failure, Silent};
@@ -134,5 +134,8 @@ fn what_is_not_there_is_said_so() {
     assert!(matches!(error, RegistryError::Connect { .. }), "{error:?}");
     assert_eq!(error.class(), Class::Network);
     let short = resolve(&client, &reference("sample"), &platform(), &Silent).unwrap_err();
-    assert!(matches!(short, RegistryError::NoRegistry(_)));
+    assert!(matches!(
+        short,
+        RegistryError::Configuration(ConfigurationError::NoRegistry(_))
+    ));
 }
