@@ -78,6 +78,15 @@ pub(crate) enum Command {
     Status(StatusArgs),
     Etc(EtcArgs),
     Drift(DriftArgs),
+    Upgrade(UpgradeArgs),
+    Switch(SwitchArgs),
+    Rollback(RollbackArgs),
+    Pin(PinArgs),
+    Unpin(PinArgs),
+    Kargs(KargsArgs),
+    UsrOverlay(UsrOverlayArgs),
+    Log(LogArgs),
+    Finalize(FinalizeArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -437,6 +446,159 @@ pub(crate) enum ReportFormat {
     /// For a program
     Json,
 }
+
+/// Bring this machine to the newest version of the image it follows
+#[derive(Debug, Args)]
+#[command(
+    alias = "update",
+    after_help = "\
+The new version is written beside the one that runs and starts after the next reboot. Local changes of
+/etc come along; /var is shared. A version that did not become healthy on this machine is not tried
+again until the image changes.
+
+Examples:
+  osmith upgrade --check
+  osmith upgrade --apply
+  osmith upgrade --download-only; osmith upgrade --from-downloaded --apply"
+)]
+pub(crate) struct UpgradeArgs {
+    /// Only say whether there is a newer version
+    #[arg(long, conflicts_with_all = ["apply", "download_only", "from_downloaded"])]
+    pub(crate) check: bool,
+    /// Reboot if there is something new
+    #[arg(long, conflicts_with = "download_only")]
+    pub(crate) apply: bool,
+    /// Fetch the new version, but do not let the next reboot start it
+    #[arg(long, conflicts_with = "from_downloaded")]
+    pub(crate) download_only: bool,
+    /// Let the next reboot start what was fetched with --download-only; fetches nothing
+    #[arg(long)]
+    pub(crate) from_downloaded: bool,
+    /// Stage a version although it did not become healthy before
+    #[arg(long)]
+    pub(crate) retry: bool,
+    /// No progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Let this machine follow another image
+#[derive(Debug, Args)]
+#[command(after_help = "\
+As with upgrade, the image starts after the next reboot, and rollback leads back.
+
+Examples:
+  osmith switch registry.example.org/os:2
+  osmith switch --transport oci --apply /srv/os-oci")]
+pub(crate) struct SwitchArgs {
+    /// Where the image is: registry, oci (a directory, with :NAME if it has several images), oci-archive
+    #[arg(long, value_name = "TRANSPORT", default_value = "registry")]
+    pub(crate) transport: String,
+    /// Reboot when the image is staged
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Keep the deployment that runs until it is unpinned
+    #[arg(long)]
+    pub(crate) retain: bool,
+    /// Stage the image although it did not become healthy before
+    #[arg(long)]
+    pub(crate) retry: bool,
+    /// No progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// The image
+    pub(crate) image: String,
+}
+
+/// Go back to the deployment before the one that runs
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It starts at the next reboot, with the /etc it had. If an update is staged, only that is dropped. A
+second rollback takes the first one back.
+
+Examples:
+  osmith rollback
+  osmith rollback --apply")]
+pub(crate) struct RollbackArgs {
+    /// Reboot now
+    #[arg(long)]
+    pub(crate) apply: bool,
+}
+
+/// Keep a deployment until it is unpinned, or stop keeping it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Updates remove deployments that are neither running, staged, the one to go back to, nor pinned.
+
+Examples:
+  osmith pin
+  osmith unpin 4f1d9c
+  osmith pin rollback")]
+pub(crate) struct PinArgs {
+    /// booted, rollback, or the first digits of a deployment as 'osmith status' shows them [default: booted]
+    pub(crate) deployment: Option<String>,
+}
+
+/// Show or change the kernel arguments of this machine
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Changes are those of the deployment that starts next, and updates keep them. Arguments that the image
+sets (/usr/lib/bootc/kargs.d) change with the image.
+
+Examples:
+  osmith kargs
+  osmith kargs --append console=ttyS0 --delete quiet
+  osmith kargs --replace mitigations=off")]
+pub(crate) struct KargsArgs {
+    /// Add an argument; repeatable
+    #[arg(long, value_name = "ARG")]
+    pub(crate) append: Vec<String>,
+    /// Remove an argument, or all of a name; repeatable
+    #[arg(long, value_name = "ARG")]
+    pub(crate) delete: Vec<String>,
+    /// Put an argument in the place of those of the same name; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) replace: Vec<String>,
+}
+
+/// Make /usr writable until the next reboot
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Changes are kept in memory, over the image, and are gone after a reboot.
+
+Example:
+  osmith usr-overlay && apt-get install strace")]
+pub(crate) struct UsrOverlayArgs {}
+
+/// Show what was done to this machine: updates, rollbacks, results
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  osmith log
+  osmith log -n 5
+  osmith log --format json | jq -r 'select(.result == \"failure\") | .message'")]
+pub(crate) struct LogArgs {
+    /// The output's form
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) format: LogFormat,
+    /// Only the last N operations
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) lines: Option<usize>,
+}
+
+/// The form of the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line an operation
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Make the staged deployment the next one, as the machine does when it goes down
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(crate) struct FinalizeArgs {}
 
 /// Print shell completions
 #[derive(Debug, Args)]

@@ -49,7 +49,7 @@ fn excerpt(failure: &dyn Failure) -> Option<String> {
 }
 
 /// The message followed by its causes, leaving out those whose words are in it already.
-fn with_causes(failure: &dyn Failure) -> String {
+pub(crate) fn with_causes(failure: &dyn Failure) -> String {
     if failure.class() == Class::Interrupted {
         return "interrupted".to_owned();
     }

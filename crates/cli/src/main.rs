@@ -7,6 +7,7 @@ mod interrupt;
 mod location;
 mod namespace;
 mod progress;
+mod registries;
 mod size;
 mod usage;
 mod vm;
@@ -20,7 +21,7 @@ use osmith_report::Failure;
 
 use args::{Cli, Command, EtcCommand};
 use commands::{build, disk, drift, images, import, layout, machine, reference_pages};
-use progress::Console;
+use progress::{Console, Messages};
 
 fn main() -> ExitCode {
     if let Some(status) = osmith_sys::sandbox::run_if_child() {
@@ -77,6 +78,17 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
             EtcCommand::Diff(args) => drift::etc_diff(args),
         },
         Command::Drift(args) => return drift::drift(args, console),
+        Command::Upgrade(args) if args.quiet => machine::upgrade(args, &Messages(console)),
+        Command::Upgrade(args) => machine::upgrade(args, console),
+        Command::Switch(args) if args.quiet => machine::switch(args, &Messages(console)),
+        Command::Switch(args) => machine::switch(args, console),
+        Command::Rollback(args) => machine::rollback(args, console),
+        Command::Pin(args) => machine::pin(args, console),
+        Command::Unpin(args) => machine::unpin(args, console),
+        Command::Kargs(args) => machine::kargs(args, console),
+        Command::UsrOverlay(args) => machine::usr_overlay(args),
+        Command::Log(args) => machine::log(args),
+        Command::Finalize(args) => machine::finalize(args, console),
         Command::Completions(args) => reference_pages::completions(args),
         Command::Man(args) => reference_pages::man(args),
         Command::Vm(args) => vm::run(args, &|| store(Access::ReadOnly), console),

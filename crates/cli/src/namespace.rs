@@ -62,7 +62,7 @@ fn free_ids(files: [&[u8]; 2]) -> String {
 }
 
 /// The name of a user in `/etc/passwd`.
-fn user_name(passwd: &[u8], uid: u32) -> Option<String> {
+pub(crate) fn user_name(passwd: &[u8], uid: u32) -> Option<String> {
     let text = String::from_utf8_lossy(passwd);
     text.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -94,6 +94,14 @@ pub enum WriteError {
         /// What the system said.
         source: io::Error,
     },
+    /// A record of the store cannot be read.
+    #[error("cannot read '{path}' of the store")]
+    ReadRecord {
+        /// Its path there.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// An object is not what its name says.
     #[error(
         "object {digest} of the store is damaged{}: its contents have another digest",
@@ -208,7 +216,7 @@ impl Failure for WriteError {
         match self {
             WriteError::Exists(_) => Class::Conflict,
             WriteError::NoSpace { .. } | WriteError::Output { .. } => Class::Environment,
-            WriteError::ReadObject { .. } => Class::Environment,
+            WriteError::ReadObject { .. } | WriteError::ReadRecord { .. } => Class::Environment,
             WriteError::Store(error) => error.class(),
             WriteError::Damaged { .. } => Class::Corrupt,
             WriteError::Interrupted(_) => Class::Interrupted,

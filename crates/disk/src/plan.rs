@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use osmith_formats::gpt::{SECTOR_BYTES, Table};
 use osmith_formats::verity::Digest;
 use osmith_image::store::{Image, Store};
+use osmith_machine::deploy::image_name;
 use osmith_machine::install::{Architecture, Deployment, InstallImage, InstallOptions, deployment};
 use osmith_machine::origin::ImageSource;
 use serde::Serialize;
@@ -146,6 +147,7 @@ fn deploy(
         architecture,
         manifest: &store.blob_bytes(&image.manifest_digest)?,
         config: &store.blob_bytes(&image.id())?,
+        records: store.records(image, image_name(&image.manifest_digest).as_ref())?,
     };
     let options = InstallOptions {
         root_uuid: identifiers.root_uuid.to_string(),

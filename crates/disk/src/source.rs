@@ -58,6 +58,14 @@ impl<'a> Sources<'a> {
                 buffer.copy_from_slice(from.ok_or(WriteError::Inconsistent("a source is too short"))?);
                 Ok(())
             }
+            FileData::Record(path) => {
+                let record = self.store.open_record(path)?;
+                let read = record.read_exact_at(buffer, at_bytes);
+                read.map_err(|source| WriteError::ReadRecord {
+                    path: path.clone(),
+                    source,
+                })
+            }
             FileData::Object(digest) => {
                 let file = self.store.read_object(digest)?;
                 file.read_exact_at(buffer, at_bytes)

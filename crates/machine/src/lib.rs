@@ -23,3 +23,5 @@ mod os_release;
 pub mod root_setup;
 pub mod staged;
 pub mod status;
+pub mod usr_overlay;
+mod writable;

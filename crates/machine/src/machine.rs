@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use osmith_formats::verity::Digest;
 use osmith_image::store::Store;
 use osmith_report::Observer;
-use osmith_sys::file::{NewFile, open_directory};
+use osmith_sys::file::{NewFile, open_beneath, open_directory};
+use osmith_sys::mount::{self, DetachedMount, MountAttrFlags};
+use rustix::fs::{Mode, OFlags};
 
 use crate::deploy::{DeployError, failed};
 use crate::esp::{Esp, EspAccess};
@@ -26,14 +28,24 @@ use crate::status::mounts;
 
 /// What osmith keeps of its own, below the physical root.
 pub(crate) const OWN: &str = "state/osmith";
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 /// The objects of the repository, from the store's directory on.
 const OBJECTS: &str = "../../../composefs/objects";
+
+/// What an operation looks at of a machine that runs, apart from what is mounted on it.
+#[derive(Debug)]
+pub struct Views {
+    /// The root directory of the image that runs.
+    pub image: OwnedFd,
+    /// The `/etc` of the machine.
+    pub etc: OwnedFd,
+}
 
 /// A machine, open for changes.
 #[derive(Debug)]
 pub struct Machine {
     root: PathBuf,
-    pristine: OwnedFd,
+    views: Views,
     booted: ComposefsArgument,
     _lock: MachineLock,
 }
@@ -41,17 +53,16 @@ pub struct Machine {
 type Result<T> = std::result::Result<T, DeployError>;
 
 impl Machine {
-    /// Opens the machine whose root directory is `root`, which must be writable below `sysroot`, and waits while
-    /// another operation changes it. `pristine` shows the root directory of the image that runs, without `/etc` and
-    /// what else is mounted on it. `operation` is what others are told who wait.
-    pub fn open(root: &Path, pristine: OwnedFd, operation: &str, observer: &dyn Observer) -> Result<Self> {
+    /// Opens the machine whose root directory is `root`, which must be writable below `sysroot`: see [`make_writable`].
+    /// Waits while another operation changes it; `operation` is what others are told who wait.
+    pub fn open(root: &Path, views: Views, operation: &str, observer: &dyn Observer) -> Result<Self> {
         let booted = running(root)?;
         let own = root.join("sysroot").join(OWN);
         fs::create_dir_all(&own).map_err(|error| failed("create", &own, error))?;
         let lock = MachineLock::acquire(&own.join("lock"), operation, observer)?;
         Ok(Machine {
             root: root.to_owned(),
-            pristine,
+            views,
             booted,
             _lock: lock,
         })
@@ -68,8 +79,14 @@ impl Machine {
     }
 
     /// The root directory of the image that runs.
-    pub(crate) fn pristine(&self) -> BorrowedFd<'_> {
-        self.pristine.as_fd()
+    pub(crate) fn image(&self) -> BorrowedFd<'_> {
+        self.views.image.as_fd()
+    }
+
+    /// The `/etc` that the image that runs came with, and the one that the machine made of it.
+    pub(crate) fn etc(&self) -> Result<(OwnedFd, BorrowedFd<'_>)> {
+        let base = open_beneath(self.image(), "etc", DIRECTORY, Mode::empty())?;
+        Ok((base, self.views.etc.as_fd()))
     }
 
     /// The kernel argument that starts a deployment of this machine.
@@ -112,6 +129,22 @@ impl Machine {
         Origin::parse(&text).map_err(|error| failed("read", &path, io::Error::other(error)))
     }
 
+    /// The origin that a deployment has once what is staged is the next: another one than now if the deployment is there
+    /// already.
+    pub fn staged_origin(&self, deployment: &Digest) -> Result<Origin> {
+        let path = self.origin_path(deployment).with_extension("origin.staged");
+        match fs::read_to_string(&path) {
+            Ok(text) => Origin::parse(&text).map_err(|error| failed("read", &path, io::Error::other(error))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.origin(deployment),
+            Err(error) => Err(failed("read", &path, error)),
+        }
+    }
+
+    /// Where deployments stand that failed: see [`crate::failures`].
+    pub fn failures_path(&self) -> PathBuf {
+        self.own(crate::failures::FILE_NAME)
+    }
+
     /// Writes the origin of a deployment, whole or not at all.
     pub(crate) fn write_origin(&self, deployment: &Digest, origin: &Origin) -> Result<()> {
         let path = self.origin_path(deployment);
@@ -148,7 +181,7 @@ impl Machine {
 }
 
 /// The deployment that runs on the machine whose root directory is `root`, and how it was started.
-fn running(root: &Path) -> Result<ComposefsArgument> {
+pub fn running(root: &Path) -> Result<ComposefsArgument> {
     let read = |path: &str| {
         let path = root.join(path);
         fs::read_to_string(&path).map_err(|error| failed("read", &path, error))
@@ -158,6 +191,23 @@ fn running(root: &Path) -> Result<ComposefsArgument> {
     Ok(ComposefsArgument {
         digest,
         missing_verity_allowed: argument.is_some_and(|argument| argument.missing_verity_allowed),
+    })
+}
+
+/// Puts this process into a mount namespace of its own, in which the physical root of the machine can be written to.
+/// Must come before any thread that is to see the same.
+pub fn make_writable(root: &Path) -> Result<Views> {
+    mount::enter_namespace()?;
+    let physical = open_directory(root.join("sysroot"))?;
+    let (none, read_only) = (MountAttrFlags::empty(), MountAttrFlags::MOUNT_ATTR_RDONLY);
+    mount::set_attributes(&physical, none, read_only, false)?;
+    let view = |path: &str| {
+        let alone = DetachedMount::clone_of(open_directory(root)?, path, false)?;
+        open_beneath(&alone, ".", DIRECTORY, Mode::empty())
+    };
+    Ok(Views {
+        image: view("")?,
+        etc: view("etc")?,
     })
 }
 

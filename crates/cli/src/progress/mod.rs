@@ -58,6 +58,21 @@ impl Observer for Console {
     }
 }
 
+/// An observer for commands that are to be quiet: only messages are shown.
+pub(crate) struct Messages<'a>(pub(crate) &'a Console);
+
+impl Observer for Messages<'_> {
+    fn observe(&self, event: Event) {
+        if let Event::Message { .. } = event {
+            self.0.observe(event);
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        self.0.interrupted()
+    }
+}
+
 /// `[ 3/12]`: the number of a step among all, padded to the width of the largest.
 fn counter(number: usize, total: usize) -> String {
     let width = total.to_string().len();

@@ -2,7 +2,7 @@
 
 use super::program::osmith;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: &[&str] = &[
     "",
     "build",
     "import",
@@ -21,6 +21,14 @@ const COMMANDS: [&str; 20] = [
     "etc",
     "etc diff",
     "drift",
+    "upgrade",
+    "switch",
+    "rollback",
+    "pin",
+    "unpin",
+    "kargs",
+    "usr-overlay",
+    "log",
     "completions",
     "man",
 ];

@@ -9,8 +9,10 @@ use osmith_report::{Observer, StepId};
 use super::source::Source;
 use super::{LayoutError, NAME_ANNOTATION, WHOLE_NAME_ANNOTATION};
 use crate::compression::{decompressed, is_compressed};
+use crate::config::ImageConfig;
+use crate::digest::Sha256Digest;
 use crate::intake::{Documents, IntakeOptions, Transferred, choose, take_layers};
-use crate::manifest::{Descriptor, Index, Platform};
+use crate::manifest::{Descriptor, Index, Manifest, Platform};
 use crate::progress::Meter;
 use crate::reference::Reference;
 use crate::store::{Image, Store};
@@ -39,6 +41,26 @@ pub struct Loaded {
     pub transferred: Transferred,
 }
 
+/// An image of a layout of which only the description was read.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The digest of its manifest, the one for the platform.
+    pub manifest_digest: Sha256Digest,
+    documents: Documents,
+}
+
+impl Resolved {
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.documents.manifest
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &ImageConfig {
+        &self.documents.config
+    }
+}
+
 /// Loads images from a layout: a directory, an archive, or a compressed archive. Progress counts the bytes of layers.
 pub fn load(
     path: &Path,
@@ -51,6 +73,30 @@ pub fn load(
         return load_stream(archive, path, store, options, observer, step);
     }
     load_source(&Source::open(path)?, store, options, observer, step)
+}
+
+/// Reads the description of one image of a layout: a directory or an archive that is not compressed.
+pub fn resolve(path: &Path, options: &LoadOptions) -> Result<Resolved, LayoutError> {
+    let source = Source::open(path)?;
+    let index = source.index()?;
+    match selected(&source, &index, options)?.as_slice() {
+        [descriptor] => {
+            let documents = Documents::read(&source, descriptor, &options.platform)?;
+            Ok(Resolved {
+                manifest_digest: Sha256Digest::of(&documents.manifest_bytes),
+                documents,
+            })
+        }
+        _ => Err(LayoutError::SeveralImages {
+            path: path.to_owned(),
+            names: index
+                .manifests
+                .iter()
+                .filter_map(name_of)
+                .map(str::to_owned)
+                .collect(),
+        }),
+    }
 }
 
 /// [`load`], from an archive that comes as a stream; `name` is what it is called in messages.

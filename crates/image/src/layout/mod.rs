@@ -14,7 +14,7 @@ mod save;
 mod source;
 
 pub use error::LayoutError;
-pub use load::{LoadOptions, Loaded, load, load_stream};
+pub use load::{LoadOptions, Loaded, Resolved, load, load_stream, resolve};
 pub use save::{LayoutFormat, SaveOptions, save};
 
 const LAYOUT_FILE: &str = "oci-layout";

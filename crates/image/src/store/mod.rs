@@ -52,7 +52,7 @@ pub use objects::{ContentReader, ObjectWriter};
 pub use outgoing::Encoding;
 pub(crate) use outgoing::{IncomingBlob, OutgoingBytes, OwnLayer, Prepared};
 pub use prune::{Damage, PruneOptions, Pruned};
-pub use records::Record;
+pub use records::{Record, RecordContents};
 
 const FORMAT_FILE: &str = "store.json";
 /// What a damaged format file is called.

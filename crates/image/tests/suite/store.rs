@@ -8,7 +8,9 @@ use osmith_formats::tree::Content;
 use osmith_image::compression::Codec;
 use osmith_image::layer::{Layer, LayerBuilder, LayerNode, LayerPath};
 use osmith_image::layout::{LayoutFormat, SaveOptions, save};
-use osmith_image::store::{Access, Encoding, ImageParts, LayerSource, PruneOptions, Store, StoreError};
+use osmith_image::store::{
+    Access, Encoding, ImageParts, LayerSource, PruneOptions, RecordContents, Store, StoreError,
+};
 use osmith_image::{History, ImageConfig, Reference};
 use osmith_report::{Class, Failure, Silent, StepId};
 
@@ -386,7 +388,17 @@ fn records_make_a_store_in_a_repository_that_leaves_its_objects_alone() {
     for record in store.records(&image, Some(&reference("a").qualified())).unwrap() {
         let file = path.join(&record.path);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, &record.bytes).unwrap();
+        match record.contents {
+            RecordContents::Bytes(bytes) => std::fs::write(file, bytes).unwrap(),
+            RecordContents::Stored { size_bytes } => {
+                std::io::copy(
+                    &mut store.open_record(&record.path).unwrap(),
+                    &mut fs::File::create(&file).unwrap(),
+                )
+                .unwrap();
+                assert_eq!(fs::metadata(file).unwrap().len(), size_bytes);
+            }
+        }
     }
     let copy = Store::open_in_repository(&path, Path::new("../../composefs/objects")).unwrap();
     assert_eq!(copy.images().unwrap().images, store.images().unwrap().images);

@@ -9,6 +9,7 @@ use osmith_report::{Class, Failure, Interrupted};
 use osmith_sys::OsError;
 
 use crate::esp::EspError;
+use crate::etc::EtcError;
 use crate::install::InstallError;
 use crate::kernel_arguments::ComposefsArgumentError;
 use crate::lock::LockError;
@@ -81,6 +82,9 @@ pub enum DeployError {
     /// The machine cannot be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// `/etc` cannot be merged.
+    #[error(transparent)]
+    Etc(#[from] EtcError),
     /// The kernel said no.
     #[error(transparent)]
     System(#[from] OsError),
@@ -117,6 +121,7 @@ impl Failure for DeployError {
             DeployError::Install(error) => error.class(),
             DeployError::Store(error) => error.class(),
             DeployError::Esp(error) => error.class(),
+            DeployError::Etc(error) => error.class(),
             DeployError::Lock(error) => error.class(),
             DeployError::Interrupted(_) => Class::Interrupted,
             DeployError::Architecture { .. } => Class::Input,
@@ -135,6 +140,7 @@ impl Failure for DeployError {
             DeployError::Install(error) => return error.hints(),
             DeployError::Store(error) => return error.hints(),
             DeployError::Esp(error) => return error.hints(),
+            DeployError::Etc(error) => return error.hints(),
             DeployError::Lock(error) => return error.hints(),
             DeployError::NotDeployed => "run the command on a machine that 'osmith disk' made",
             DeployError::Architecture { .. } => "follow an image that is made for this machine's processor",

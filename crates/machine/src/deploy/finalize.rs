@@ -6,16 +6,18 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use osmith_formats::verity::Digest;
-use osmith_report::Observer;
+use osmith_sys::file::open_directory;
 use rustix::fs::{CWD, RenameFlags};
 
 use super::{DeployError, Result, STAGED, failed, remove_staged_state, remove_unused_kernels, unstage};
 use crate::boot_menu::BootMenu;
 use crate::esp::Esp;
+use crate::etc;
 use crate::machine::Machine;
 use crate::staged::StagedDeployment;
 
@@ -27,11 +29,16 @@ pub enum Finalized {
     /// What is staged was only downloaded.
     Locked(Digest),
     /// The deployment starts next.
-    Done(Digest),
+    Done {
+        /// The deployment.
+        deployment: Digest,
+        /// Paths below `/etc` that the image changed and that stay as they are on the machine.
+        shadowed: Vec<PathBuf>,
+    },
 }
 
 /// Makes the staged deployment the one that starts next.
-pub fn finalize(machine: &Machine, observer: &dyn Observer) -> Result<Finalized> {
+pub fn finalize(machine: &Machine) -> Result<Finalized> {
     let root = machine.root();
     let staged = StagedDeployment::read(root);
     let staged = match staged.map_err(|error| failed("read what is staged in", root, error))? {
@@ -41,11 +48,12 @@ pub fn finalize(machine: &Machine, observer: &dyn Observer) -> Result<Finalized>
     };
     let esp = machine.esp()?;
     let menu = esp.menu()?;
+    let mut shadowed = Vec::new();
     match esp.staged_menu()? {
         None if menu.deployments().first() == Some(&staged) => {}
         next => {
             let next = require_menu(machine, &esp, next, &staged)?;
-            take_state(machine, &staged, menu.of(&staged).is_some(), observer)?;
+            shadowed = take_state(machine, &staged, menu.of(&staged).is_some())?;
             esp.exchange_menus()?;
             remove_unused_kernels(&esp, &[&next])?;
         }
@@ -53,7 +61,10 @@ pub fn finalize(machine: &Machine, observer: &dyn Observer) -> Result<Finalized>
     remove_staged_state(machine, &staged)?;
     StagedDeployment::remove(root).map_err(|error| failed("remove what was staged in", root, error))?;
     machine.sync()?;
-    Ok(Finalized::Done(staged))
+    Ok(Finalized::Done {
+        deployment: staged,
+        shadowed,
+    })
 }
 
 /// Lets the shutdown use what was only downloaded.
@@ -86,18 +97,17 @@ fn require_menu(machine: &Machine, esp: &Esp, next: Option<BootMenu>, staged: &D
 }
 
 /// Completes the state of the deployment; one that was there before gets the new in the place of the old.
-fn take_state(machine: &Machine, staged: &Digest, is_there: bool, observer: &dyn Observer) -> Result<()> {
+fn take_state(machine: &Machine, staged: &Digest, is_there: bool) -> Result<Vec<PathBuf>> {
     let state = machine.state(staged);
     if !is_there {
-        merge(machine, &state.join("etc"), observer)?;
-        return machine.sync();
+        return merge(machine, &state.join("etc"));
     }
     let (etc, waiting) = (state.join("etc"), state.join(format!("etc{STAGED}")));
     let note = Note::of(machine);
     let number = |path: &Path| fs::metadata(path).map(|found| found.ino()).ok();
+    let mut shadowed = Vec::new();
     if note.read() != number(&etc) || number(&etc).is_none() {
-        merge(machine, &waiting, observer)?;
-        machine.sync()?;
+        shadowed = merge(machine, &waiting)?;
         note.write(number(&waiting))?;
         let exchanged = rustix::fs::renameat_with(CWD, &waiting, CWD, &etc, RenameFlags::EXCHANGE);
         exchanged.map_err(|errno| failed("exchange", &etc, errno.into()))?;
@@ -105,13 +115,19 @@ fn take_state(machine: &Machine, staged: &Digest, is_there: bool, observer: &dyn
     let origin = state.join(format!("{staged}.origin"));
     let waiting = state.join(format!("{staged}.origin{STAGED}"));
     match fs::rename(&waiting, &origin) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("rename", &waiting, error)),
-        _ => machine.sync(),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("rename", &waiting, error))?,
+        _ => machine.sync()?,
     }
+    Ok(shadowed)
 }
 
-fn merge(_machine: &Machine, _etc: &Path, _observer: &dyn Observer) -> Result<()> {
-    Ok(())
+/// Brings local changes of `/etc` into the one of the deployment, and waits until they are on the medium.
+fn merge(machine: &Machine, new: &Path) -> Result<Vec<PathBuf>> {
+    let new = open_directory(new)?;
+    let (base, current) = machine.etc()?;
+    let plan = etc::plan(base.as_fd(), current, new.as_fd())?;
+    plan.apply(current, new.as_fd())?;
+    Ok(plan.shadowed)
 }
 
 /// The number of the folder that takes its place, in memory.

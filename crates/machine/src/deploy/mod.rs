@@ -12,6 +12,7 @@
 mod collect;
 mod error;
 mod finalize;
+mod images;
 mod kargs;
 mod pin;
 mod rollback;
@@ -32,6 +33,7 @@ pub use collect::{Collected, collect};
 pub use error::DeployError;
 pub(crate) use error::failed;
 pub use finalize::{Finalized, finalize, unlock};
+pub use images::{image_name, incomplete_layers};
 pub use kargs::{KargsChange, change_kargs, kargs};
 pub use pin::{find_deployment, set_pinned};
 pub(crate) use rollback::os_id;

@@ -5,18 +5,23 @@
 //! the shutdown to use it. Whatever is left half done is of no deployment and is removed by the next operation.
 
 use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use osmith_formats::tree::{Content, Inode, Node, Tree};
 use osmith_formats::verity::{Digest, tree_bytes};
 use osmith_image::host_architecture;
 use osmith_image::store::{Image, Store};
 use osmith_report::Observer;
+use osmith_sys::file::open_directory;
 
+use super::images::missing_contents;
 use super::write::TreeWriter;
 use super::{DeployError, STAGED, failed, unstage};
 use crate::boot_menu::{BootCounter, BootMenu, MenuEntry};
 use crate::entry;
 use crate::esp::{Esp, INITRAMFS, KERNEL};
+use crate::etc::{self, EtcError};
 use crate::install::{
     Architecture, BootFiles, DeploymentState, InstallFile, InstallImage, PreparedImage, prepare,
 };
@@ -47,10 +52,16 @@ pub struct StageRequest<'a> {
 }
 
 /// What came of staging.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Staging {
     /// The deployment starts after the next shutdown.
-    Staged(Digest),
+    Staged {
+        /// The deployment.
+        deployment: Digest,
+        /// Paths below `/etc` that the image changed and that stay as they are on the machine, as they were changed
+        /// there.
+        shadowed: Vec<PathBuf>,
+    },
     /// The files of the image are those that run; only what the machine follows was noted.
     Running(Digest),
 }
@@ -101,25 +112,19 @@ fn install_image<'a>(
         architecture,
         manifest,
         config,
+        records: Vec::new(),
     };
     Ok((install, architecture))
 }
 
 fn require_objects(store: &Store, tree: &Tree) -> Result<()> {
-    let mut missing = Vec::new();
-    for inode in tree.inodes() {
-        if let Node::Regular(content @ Content::Object { digest, .. }) = &inode.node
-            && !store.contains_object(content)?
-        {
-            missing.push(*digest);
-        }
-    }
+    let missing = missing_contents(store, tree)?;
     match missing.first() {
-        None => Ok(()),
-        Some(first) => Err(DeployError::MissingObjects {
+        Some(Content::Object { digest, .. }) => Err(DeployError::MissingObjects {
             count: missing.len(),
-            first: Box::new(*first),
+            first: Box::new(*digest),
         }),
+        _ => Ok(()),
     }
 }
 
@@ -202,6 +207,7 @@ impl Transaction<'_> {
             super::remove_state(self.machine, &deployment)?;
         }
         self.write_files(image, Some(&state))?;
+        let shadowed = self.require_mergeable(&deployment, state.suffix)?;
         self.machine.sync()?;
         if !kernel.is_there {
             for (name, content) in [(KERNEL, &vmlinuz), (INITRAMFS, &initrd)] {
@@ -220,7 +226,7 @@ impl Transaction<'_> {
         staged
             .write(root)
             .map_err(|error| failed("stage a deployment in", root, error))?;
-        Ok(Staging::Staged(deployment))
+        Ok(Staging::Staged { deployment, shadowed })
     }
 
     /// A kernel that is there serves all deployments that start with it. Makes sure that a new one fits.
@@ -252,7 +258,7 @@ impl Transaction<'_> {
     ) -> Result<Vec<String>> {
         let booted = booted_entry(self.machine, menu)?;
         let before = kernel_arguments::split(&booted.entry.options);
-        let old = kargs_d::of_root(self.machine.pristine(), architecture.name())?;
+        let old = kargs_d::of_root(self.machine.image(), architecture.name())?;
         let argument = self.machine.argument(image.digest);
         let new = &image.files.kernel_arguments;
         Ok(kernel_arguments::update(&before, argument, &old, new))
@@ -288,6 +294,17 @@ impl Transaction<'_> {
                 ..image.origin(source)
             },
             suffix: if is_there { STAGED } else { "" },
+        }
+    }
+
+    /// Local changes of `/etc` must go with the new image; what is staged is left as a leftover if they do not.
+    fn require_mergeable(&self, deployment: &Digest, suffix: &str) -> Result<Vec<PathBuf>> {
+        let new = open_directory(self.machine.state(deployment).join(format!("etc{suffix}")))?;
+        let (base, current) = self.machine.etc()?;
+        let plan = etc::plan(base.as_fd(), current, new.as_fd())?;
+        match plan.conflicts.is_empty() {
+            true => Ok(plan.shadowed),
+            false => Err(EtcError::Conflicts(plan.conflicts).into()),
         }
     }
 

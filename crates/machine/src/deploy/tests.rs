@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use osmith_formats::tree::{Metadata, Tree};
+use osmith_formats::tree::{Content, Metadata, Tree};
 use osmith_image::layer::{LayerBuilder, LayerNode, LayerPath};
 use osmith_image::store::{Access, Image, ImageParts, LayerSource, Store};
 use osmith_image::{ImageConfig, host_architecture};
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::write::TreeWriter;
 use super::*;
 use crate::install::{Architecture, FileData, InstallFile, InstallImage, InstallOptions, deployment};
+use crate::machine::Views;
 use crate::origin::ImageSource;
 use crate::status::status;
 
@@ -102,6 +103,9 @@ impl Sample {
             architecture: Architecture::of_image(host_architecture()).unwrap(),
             manifest: &store.blob_bytes(&image.manifest_digest).unwrap(),
             config: &store.blob_bytes(&image.id()).unwrap(),
+            records: store
+                .records(&image, image_name(&image.manifest_digest).as_ref())
+                .unwrap(),
         };
         let options = InstallOptions {
             root_uuid: "1".to_owned(),
@@ -148,6 +152,7 @@ impl Sample {
         let _ = fs::remove_file(self.path("etc"));
         std::os::unix::fs::symlink(format!("sysroot/state/deploy/{digest}/etc"), self.path("etc")).unwrap();
         let _ = fs::remove_dir_all(self.path("run"));
+        self.show_image(digest);
     }
 
     /// Starts what the boot loader would.
@@ -163,10 +168,33 @@ impl Sample {
     }
 
     fn machine(&self) -> Machine {
-        let pristine = self.path("pristine");
-        fs::create_dir_all(&pristine).unwrap();
-        let pristine = open_directory(&pristine).unwrap();
-        Machine::open(self.root.path(), pristine, "test", &Silent).unwrap()
+        let views = Views {
+            image: open_directory(self.path("image")).unwrap(),
+            etc: open_directory(self.path("etc")).unwrap(),
+        };
+        Machine::open(self.root.path(), views, "test", &Silent).unwrap()
+    }
+
+    /// Shows the root directory of the image of a deployment at `image`.
+    fn show_image(&self, digest: &Digest) {
+        let image = fs::read(self.path(&format!("sysroot/composefs/images/{digest}"))).unwrap();
+        let tree = osmith_formats::composefs::read(&image).unwrap();
+        let mut sources = Vec::new();
+        let tree = tree.map(|content| {
+            sources.push(match content {
+                Content::Inline(bytes) => FileData::Bytes(bytes.to_vec()),
+                Content::Object { digest, .. } => FileData::Object(*digest),
+            });
+            InstallFile {
+                source: (sources.len() - 1) as u32,
+                size_bytes: content.size_bytes(),
+                verity: false,
+            }
+        });
+        let _ = fs::remove_dir_all(self.path("image"));
+        let store = self.path("sysroot/state/osmith/store");
+        let store = Store::open_in_repository(&store, "../../../composefs/objects".as_ref()).unwrap();
+        write(&tree, &sources, &store, &self.path("image"));
     }
 
     /// Every file that the deployment needs is there and is what its digest says.
@@ -215,16 +243,27 @@ impl Sample {
     }
 
     fn staged(&self, files: &Files) -> Digest {
-        match self.stage(files) {
-            Staging::Staged(digest) => digest,
-            other => panic!("{other:?}"),
-        }
+        deployment_of(self.stage(files))
     }
 
     fn collect(&self) -> Collected {
         let machine = self.machine();
         let store = machine.open_store().unwrap();
         collect(&machine, &store, &Silent).unwrap()
+    }
+}
+
+fn deployment_of(staging: Staging) -> Digest {
+    match staging {
+        Staging::Staged { deployment, .. } => deployment,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn done(deployment: Digest) -> Finalized {
+    Finalized::Done {
+        deployment,
+        shadowed: Vec::new(),
     }
 }
 
@@ -241,8 +280,8 @@ fn an_update_starts_after_the_shutdown_and_can_be_taken_back() {
         second.to_string()
     );
     let machine = sample.machine();
-    assert_eq!(finalize(&machine, &Silent).unwrap(), Finalized::Done(second));
-    assert_eq!(finalize(&machine, &Silent).unwrap(), Finalized::Nothing);
+    assert_eq!(finalize(&machine).unwrap(), done(second));
+    assert_eq!(finalize(&machine).unwrap(), Finalized::Nothing);
     drop(machine);
     assert_eq!(sample.reboot(), second);
     let menu = sample.esp().menu().unwrap();
@@ -264,18 +303,10 @@ fn an_update_starts_after_the_shutdown_and_can_be_taken_back() {
 fn what_is_downloaded_waits() {
     let sample = Sample::new();
     let first = sample.machine().booted();
-    let Staging::Staged(second) = sample.stage_with(&files("2"), true).unwrap() else {
-        panic!("nothing is staged");
-    };
-    assert_eq!(
-        finalize(&sample.machine(), &Silent).unwrap(),
-        Finalized::Locked(second)
-    );
+    let second = deployment_of(sample.stage_with(&files("2"), true).unwrap());
+    assert_eq!(finalize(&sample.machine()).unwrap(), Finalized::Locked(second));
     assert_eq!(unlock(&sample.machine()).unwrap(), second);
-    assert_eq!(
-        finalize(&sample.machine(), &Silent).unwrap(),
-        Finalized::Done(second)
-    );
+    assert_eq!(finalize(&sample.machine()).unwrap(), done(second));
     assert_eq!(sample.reboot(), second);
     assert!(matches!(
         unlock(&sample.machine()),
@@ -294,7 +325,7 @@ fn a_rollback_drops_what_is_staged() {
     ));
     let second = sample.staged(&files("2"));
     assert_eq!(rollback(&sample.machine()).unwrap(), RolledBack::Dropped(second));
-    assert_eq!(finalize(&sample.machine(), &Silent).unwrap(), Finalized::Nothing);
+    assert_eq!(finalize(&sample.machine()).unwrap(), Finalized::Nothing);
     assert_eq!(sample.reboot(), first);
     assert!(!sample.path(&format!("sysroot/state/deploy/{second}")).exists());
 }
@@ -305,10 +336,10 @@ fn what_no_deployment_needs_goes() {
     let first = sample.machine().booted();
     let second = sample.staged(&files("2"));
     assert_eq!(sample.collect().deployments, 0);
-    finalize(&sample.machine(), &Silent).unwrap();
+    finalize(&sample.machine()).unwrap();
     sample.reboot();
     let third = sample.staged(&files("3"));
-    finalize(&sample.machine(), &Silent).unwrap();
+    finalize(&sample.machine()).unwrap();
     assert_eq!(sample.reboot(), third);
     let collected = sample.collect();
     assert_eq!(collected.deployments, 1);
@@ -334,7 +365,7 @@ fn pinned_deployments_stay() {
     assert!(!set_pinned(&sample.machine(), &first, true).unwrap());
     for version in ["2", "3", "4"] {
         sample.staged(&files(version));
-        finalize(&sample.machine(), &Silent).unwrap();
+        finalize(&sample.machine()).unwrap();
         sample.reboot();
         sample.collect();
     }
@@ -359,15 +390,12 @@ fn the_deployment_before_can_be_staged_again() {
     let sample = Sample::new();
     let first = sample.machine().booted();
     sample.staged(&files("2"));
-    finalize(&sample.machine(), &Silent).unwrap();
+    finalize(&sample.machine()).unwrap();
     let second = sample.reboot();
     assert_eq!(sample.staged(&files("1")), first);
     let origin = sample.machine().origin(&first).unwrap();
     assert_eq!(origin.source.image, "registry.example.org/os:1");
-    assert_eq!(
-        finalize(&sample.machine(), &Silent).unwrap(),
-        Finalized::Done(first)
-    );
+    assert_eq!(finalize(&sample.machine()).unwrap(), done(first));
     assert_eq!(sample.reboot(), first);
     assert_eq!(sample.esp().menu().unwrap().deployments(), [first, second]);
     let origin = sample.machine().origin(&first).unwrap();
@@ -384,7 +412,7 @@ fn the_same_files_under_another_name_are_only_noted() {
     let sample = Sample::new();
     let first = sample.machine().booted();
     assert_eq!(sample.stage(&files("1")), Staging::Running(first));
-    assert_eq!(finalize(&sample.machine(), &Silent).unwrap(), Finalized::Nothing);
+    assert_eq!(finalize(&sample.machine()).unwrap(), Finalized::Nothing);
     let origin = sample.machine().origin(&first).unwrap();
     assert_eq!(origin.source.image, "registry.example.org/os:2");
     assert_eq!(sample.reboot(), first);
@@ -403,7 +431,7 @@ fn kernel_arguments_of_the_next_start_change() {
     change_kargs(&sample.machine(), &change("b=2")).unwrap();
     let current = sample.esp().menu().unwrap();
     assert!(!current.entries[0].entry.options.contains("b=2"));
-    finalize(&sample.machine(), &Silent).unwrap();
+    finalize(&sample.machine()).unwrap();
     assert_eq!(sample.reboot(), second);
     let options = kargs(&sample.machine()).unwrap();
     assert!(
@@ -433,6 +461,50 @@ fn images_that_cannot_run_here_are_refused() {
     let error = stage(&machine, &store, &request, &Silent).unwrap_err();
     assert!(matches!(error, DeployError::Architecture { .. }), "{error}");
     drop(machine);
-    assert_eq!(finalize(&sample.machine(), &Silent).unwrap(), Finalized::Nothing);
+    assert_eq!(finalize(&sample.machine()).unwrap(), Finalized::Nothing);
+    assert_eq!(sample.reboot(), first);
+}
+
+#[test]
+fn changes_of_etc_come_along() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    for (path, text) in [("etc/issue", "mine"), ("etc/new.d/own", "own")] {
+        fs::create_dir_all(sample.path(path).parent().unwrap()).unwrap();
+        fs::write(sample.path(path), text).unwrap();
+    }
+    let mut changed = files("2");
+    changed.insert("etc/motd", b"welcome".to_vec());
+    let Staging::Staged { deployment, shadowed } = sample.stage(&changed) else {
+        panic!("nothing is staged");
+    };
+    assert_eq!(shadowed, [PathBuf::from("issue")]);
+    // What is changed after staging comes along as well.
+    fs::write(sample.path("etc/late"), "late").unwrap();
+    fs::remove_file(sample.path("etc/hosts")).unwrap();
+    fs::write(sample.path("etc/hosts"), "127.0.0.1 other\n").unwrap();
+    let finalized = finalize(&sample.machine()).unwrap();
+    assert_eq!(finalized, Finalized::Done { deployment, shadowed });
+    sample.reboot();
+    let read = |path: &str| fs::read_to_string(sample.path(path)).unwrap();
+    let found = ["etc/issue", "etc/new.d/own", "etc/motd", "etc/late", "etc/hosts"].map(read);
+    assert_eq!(found, ["mine", "own", "welcome", "late", "127.0.0.1 other\n"]);
+    rollback(&sample.machine()).unwrap();
+    assert_eq!(sample.reboot(), first);
+    assert_eq!(read("etc/issue"), "mine");
+    assert!(!sample.path("etc/motd").exists());
+}
+
+#[test]
+fn a_file_that_is_a_folder_in_the_image_is_told_before_anything_is_staged() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    fs::write(sample.path("etc/app"), "mine").unwrap();
+    let mut changed = files("2");
+    changed.insert("etc/app/settings", b"x".to_vec());
+    let error = sample.stage_with(&changed, false).unwrap_err();
+    assert!(error.to_string().contains("/etc/app is no folder"), "{error}");
+    assert_eq!(finalize(&sample.machine()).unwrap(), Finalized::Nothing);
+    assert_eq!(sample.collect().deployments, 1);
     assert_eq!(sample.reboot(), first);
 }

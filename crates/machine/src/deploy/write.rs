@@ -121,6 +121,11 @@ impl TreeWriter<'_> {
                 copy_contents(&object, to).map_err(io::Error::other)?;
                 Ok(())
             }
+            Some(FileData::Record(path)) => {
+                let record = self.store.open_record(path).map_err(io::Error::other)?;
+                copy_contents(&record, to).map_err(io::Error::other)?;
+                Ok(())
+            }
             None => Err(io::Error::other("a source has no number")),
         }
     }

@@ -55,6 +55,12 @@ impl Folders {
         self.add(path, 0o644, Node::Regular(file));
     }
 
+    /// A file with the contents of a record of the store.
+    pub(super) fn record(&mut self, path: &str, size_bytes: u64, record: String) {
+        let file = self.source(size_bytes, FileData::Record(record), false);
+        self.add(path, 0o644, Node::Regular(file));
+    }
+
     /// A file of text.
     pub(super) fn text(&mut self, path: &str, text: &str) {
         self.bytes(path, text.as_bytes().to_vec(), false);

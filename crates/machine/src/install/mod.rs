@@ -7,6 +7,7 @@
 //! root  composefs/meta.json, objects/, images/     the repository: every file of the image, the composefs images
 //!       state/deploy/<id>/etc, var, <id>.origin    what belongs to the deployment
 //!       state/os/default/var                       what all deployments share
+//!       state/osmith/store/                        what layers the image has: an update fetches only others
 //!       ostree/bootc -> ../composefs/bootc, boot/  for programs that look there
 //! ESP   EFI/BOOT/BOOTX64.EFI, EFI/systemd/         systemd-boot from the image
 //!       EFI/Linux/bootc_composefs-<id>/            kernel and initramfs
@@ -30,6 +31,7 @@ use osmith_formats::verity::Digest;
 use crate::kernel_arguments::{self, ComposefsArgument};
 use crate::origin::{BootType, ImageSource, Origin};
 use osmith_image::Sha256Digest;
+use osmith_image::store::Record;
 
 pub use architecture::Architecture;
 pub(crate) use boot::BootFiles;
@@ -56,6 +58,8 @@ pub enum FileData {
     Bytes(Vec<u8>),
     /// An object of the store the image is in.
     Object(Digest),
+    /// The file of a record of that store, by its path there.
+    Record(String),
 }
 
 /// The image that is installed.
@@ -69,6 +73,8 @@ pub struct InstallImage<'a> {
     pub manifest: &'a [u8],
     /// Its configuration, likewise.
     pub config: &'a [u8],
+    /// What the store knows of it, for the machine's own store.
+    pub records: Vec<Record>,
 }
 
 /// What is asked for.
@@ -138,11 +144,12 @@ pub(crate) fn prepare<'a>(
 
 /// The contents of a fresh disk on which the image is deployed.
 pub fn deployment(
-    image: InstallImage,
+    mut image: InstallImage,
     options: &InstallOptions,
     object: &mut ReadObject,
 ) -> Result<Deployment, InstallError> {
     let architecture = image.architecture;
+    let records = std::mem::take(&mut image.records);
     let prepared = prepare(image, object)?;
     let digest = prepared.digest;
     let argument = ComposefsArgument {
@@ -155,7 +162,7 @@ pub fn deployment(
     let origin = prepared.origin(&options.source);
     let (esp, sources) = boot::esp(architecture, files, digest, &kernel_arguments).finish();
     let state = DeploymentState { origin, suffix: "" };
-    let (root, sources) = root::of_fresh_disk(prepared, &state, sources)?.finish();
+    let (root, sources) = root::of_fresh_disk(prepared, &state, records, sources)?.finish();
     Ok(Deployment {
         digest,
         title,

@@ -2,20 +2,26 @@
 
 use osmith_formats::tree::Tree;
 use osmith_formats::verity::Digest;
+use osmith_image::store::{Record, RecordContents};
 
 use super::folders::Folders;
 use super::{DeploymentState, FileData, InstallError, PreparedImage, repository};
+
+/// The store of a machine: see [`crate::machine`].
+const STORE: &str = "state/osmith/store";
 
 /// The folders of the root file system of a fresh disk; their sources follow `sources`.
 pub(super) fn of_fresh_disk(
     image: PreparedImage,
     state: &DeploymentState,
+    records: Vec<Record>,
     sources: Vec<FileData>,
 ) -> Result<Folders, InstallError> {
     let mtime = image.tree.inode(image.tree.root()).metadata.mtime;
     let mut root = Folders::new(mtime, sources);
     add_state(&mut root, &image, state);
     copy_folder(&mut root, "state/os/default/var", &image.tree, "var");
+    add_records(&mut root, records);
     repository::create(&mut root);
     repository::add_objects(&mut root, image.tree);
     add_image(
@@ -46,6 +52,18 @@ pub(super) fn of_addition(
         (image.manifest, image.config),
     )?;
     Ok(root)
+}
+
+/// Adds what the machine's own store knows of the image. The rest of the store is made when it is first opened.
+fn add_records(root: &mut Folders, records: Vec<Record>) {
+    root.folder_mode(STORE, 0o700);
+    for record in records {
+        let path = format!("{STORE}/{}", record.path);
+        match record.contents {
+            RecordContents::Bytes(bytes) => root.bytes(&path, bytes, false),
+            RecordContents::Stored { size_bytes } => root.record(&path, size_bytes, record.path),
+        }
+    }
 }
 
 fn add_image(

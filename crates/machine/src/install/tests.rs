@@ -3,6 +3,8 @@ use std::io;
 
 use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Node, Timestamp};
 
+use osmith_image::store::RecordContents;
+
 use super::*;
 
 /// An image in memory.
@@ -103,6 +105,16 @@ impl Sample {
             architecture: Architecture::X86_64,
             manifest: b"manifest",
             config: b"config",
+            records: vec![
+                Record {
+                    path: "names/os".to_owned(),
+                    contents: RecordContents::Bytes(b"digest".to_vec()),
+                },
+                Record {
+                    path: "layers/1".to_owned(),
+                    contents: RecordContents::Stored { size_bytes: 7 },
+                },
+            ],
         };
         let options = InstallOptions {
             root_uuid: "11111111-2222-3333-4444-555555555555".to_owned(),
@@ -120,7 +132,7 @@ impl Sample {
 fn bytes_at<'a>(deployed: &'a Deployment, tree: &Tree<InstallFile>, path: &str) -> &'a [u8] {
     match data_at(deployed, tree, path) {
         FileData::Bytes(bytes) => bytes,
-        FileData::Object(_) => panic!("{path} is an object"),
+        other => panic!("{path} is {other:?}"),
     }
 }
 
@@ -305,4 +317,18 @@ fn an_image_without_sysroot_is_no_bootable_image() {
     assert!(matches!(error, InstallError::Boot(_)), "{error}");
     let hints = osmith_report::Failure::hints(&error);
     assert_eq!(hints.len(), 1);
+}
+
+#[test]
+fn the_machine_knows_the_layers_of_its_image() {
+    let deployed = Sample::new().deploy().unwrap();
+    let root = &deployed.root;
+    assert_eq!(
+        bytes_at(&deployed, root, "state/osmith/store/names/os"),
+        b"digest"
+    );
+    let record = data_at(&deployed, root, "state/osmith/store/layers/1");
+    assert_eq!(*record, FileData::Record("layers/1".to_owned()));
+    let folder = root.lookup(b"state/osmith/store").unwrap();
+    assert_eq!(root.inode(folder).metadata.mode, 0o700);
 }

@@ -16,7 +16,6 @@
 mod configuration;
 mod error;
 mod image;
-mod writable;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -148,7 +147,11 @@ impl Setup {
         }
         let source = format!("transient:{}", self.argument);
         let source = source.replace('?', "");
-        writable::in_memory(&source, Layer::Detached(&composefs), &self.scratch)
+        Ok(crate::writable::in_memory(
+            &source,
+            Layer::Detached(&composefs),
+            &self.scratch,
+        )?)
     }
 
     /// Mounts what belongs below the root.
@@ -172,10 +175,10 @@ impl Setup {
                 mount.set_attributes(MountAttrFlags::empty(), MountAttrFlags::MOUNT_ATTR_RDONLY, false)?;
                 mount
             }
-            Kind::Overlay => writable::on_disk(name, root, &self.state_folder(name)?, &self.scratch)?,
+            Kind::Overlay => crate::writable::on_disk(name, root, &self.state_folder(name)?, &self.scratch)?,
             Kind::Transient => {
                 let lower = osmith_sys::file::open_beneath(root, name, DIRECTORY, Mode::empty())?;
-                writable::in_memory(name, Layer::Attached(lower.as_fd()), &self.scratch)?
+                crate::writable::in_memory(name, Layer::Attached(lower.as_fd()), &self.scratch)?
             }
         };
         mount.attach(root, name)?;

@@ -3,27 +3,27 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use osmith_sys::OsError;
 use osmith_sys::file::open_beneath;
 use osmith_sys::mount::{Attributes, DetachedMount, Feature, Layer, Overlay, tmpfs};
+use osmith_sys::{OsError, Result};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{DIRECTORY, Result};
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
 /// A layer in memory: gone with the next start.
-pub(super) fn in_memory(source: &str, lower: Layer, scratch: &Path) -> Result<DetachedMount> {
+pub(crate) fn in_memory(source: &str, lower: Layer, scratch: &Path) -> Result<DetachedMount> {
     let memory = tmpfs("osmith", "0755", None)?;
     // An overlay does not take its upper layer from a mount that is attached nowhere on kernels before 6.15.
     let folder = scratch.join("upper");
-    std::fs::create_dir_all(&folder).map_err(|source| super::failed("create", &folder, source))?;
+    std::fs::create_dir_all(&folder).map_err(|error| OsError::from_io("create", folder.display(), &error))?;
     let place = osmith_sys::file::open_directory(&folder)?;
     let memory = memory.attach(&place, "")?;
     overlay(source, lower, &memory, scratch)
 }
 
 /// A layer in `upper` and `work` of a folder of the deployment's state.
-pub(super) fn on_disk(
+pub(crate) fn on_disk(
     name: &'static str,
     root: BorrowedFd,
     state: &OwnedFd,
@@ -47,14 +47,13 @@ fn overlay(source: &str, lower: Layer, folder: &OwnedFd, scratch: &Path) -> Resu
         verity_required: false,
         volatile: false,
     };
-    Ok(overlay.mount(scratch)?)
+    overlay.mount(scratch)
 }
 
 fn ensure_folder(parent: &OwnedFd, name: &'static str, mode: u32) -> Result<OwnedFd> {
     match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode)) {
         Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(OsError::new("create", name, errno).into()),
+        Err(errno) => return Err(OsError::new("create", name, errno)),
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-    Ok(open_beneath(parent, name, flags, Mode::empty())?)
+    open_beneath(parent, name, DIRECTORY, Mode::empty())
 }

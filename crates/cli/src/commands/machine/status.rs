@@ -1,12 +1,12 @@
-//! Commands on a machine: what it runs.
+//! `osmith status`: what a machine runs.
 
 use std::path::Path;
 
 use osmith_machine::status::{render, status as machine_status};
 use osmith_report::{Class, Event, Observer, Severity};
 
-use super::images::print;
 use crate::args::{StatusArgs, StatusFormat};
+use crate::commands::images::print;
 use crate::failure::{CommandFailure, CommandResult};
 
 pub(crate) fn status(args: &StatusArgs, observer: &dyn Observer) -> CommandResult {

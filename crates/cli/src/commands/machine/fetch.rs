@@ -1,0 +1,180 @@
+//! Images from where a machine follows them.
+
+use std::path::{Path, PathBuf};
+
+use osmith_image::layout::{self, LoadOptions};
+use osmith_image::registry::{self, Client, PullOptions};
+use osmith_image::store::{Image, Store};
+use osmith_image::{
+    ImageConfig, IntakeOptions, Manifest, Platform, Sha256Digest, Transferred, host_architecture,
+};
+use osmith_machine::deploy::{image_name, incomplete_layers};
+use osmith_machine::origin::ImageSource;
+use osmith_report::{Class, Failure, Observer, StepId};
+
+use crate::commands::images::parse_name;
+use crate::failure::CommandFailure;
+
+type Fallible<T> = Result<T, Box<dyn Failure>>;
+
+/// The label and annotation with the version of an image.
+const VERSION: &str = "org.opencontainers.image.version";
+
+/// An image that was found, of which only the description was read.
+pub(super) struct Found {
+    place: Place,
+}
+
+enum Place {
+    /// An OCI directory or archive; the name tells it from others there.
+    Layout {
+        path: PathBuf,
+        name: Option<String>,
+        resolved: Box<layout::Resolved>,
+    },
+    Registry {
+        client: Box<Client>,
+        resolved: Box<registry::Resolved>,
+    },
+}
+
+impl Found {
+    /// Looks for what a machine follows.
+    pub(super) fn find(source: &ImageSource, observer: &dyn Observer) -> Fallible<Self> {
+        let place = match source.transport.as_str() {
+            "registry" => find_in_registry(&source.image, observer)?,
+            "oci" | "oci-archive" => find_in_layout(&source.image)?,
+            transport => return Err(unknown_transport(&source.image, transport).into()),
+        };
+        Ok(Found { place })
+    }
+
+    /// The digest of its manifest.
+    pub(super) fn manifest_digest(&self) -> Sha256Digest {
+        match &self.place {
+            Place::Layout { resolved, .. } => resolved.manifest_digest,
+            Place::Registry { resolved, .. } => resolved.manifest_digest,
+        }
+    }
+
+    /// The manifest.
+    pub(super) fn manifest(&self) -> &Manifest {
+        match &self.place {
+            Place::Layout { resolved, .. } => resolved.manifest(),
+            Place::Registry { resolved, .. } => resolved.manifest(),
+        }
+    }
+
+    /// The configuration.
+    pub(super) fn config(&self) -> &ImageConfig {
+        match &self.place {
+            Place::Layout { resolved, .. } => resolved.config(),
+            Place::Registry { resolved, .. } => resolved.config(),
+        }
+    }
+
+    /// What the image calls its version.
+    pub(super) fn version(&self) -> Option<&str> {
+        let labels = &self.config().config.labels;
+        let annotations = &self.manifest().annotations;
+        annotations
+            .get(VERSION)
+            .or_else(|| labels.get(VERSION))
+            .map(String::as_str)
+    }
+
+    /// Fetches what the store lacks of the image, and has the store keep it.
+    pub(super) fn fetch(
+        &self,
+        store: &Store,
+        observer: &dyn Observer,
+        step: StepId,
+    ) -> Fallible<(Image, Transferred)> {
+        let mut intake = IntakeOptions {
+            keep_blobs: false,
+            ..IntakeOptions::default()
+        };
+        let (image, mut transferred) = self.take(store, intake.clone(), observer, step)?;
+        intake.reread = incomplete_layers(store, &image)?;
+        if !intake.reread.is_empty() {
+            let (_, more) = self.take(store, intake, observer, step)?;
+            transferred += more;
+        }
+        if let Some(name) = image_name(&image.manifest_digest) {
+            store.tag(&image, &name)?;
+        }
+        Ok((image, transferred))
+    }
+
+    fn take(
+        &self,
+        store: &Store,
+        intake: IntakeOptions,
+        observer: &dyn Observer,
+        step: StepId,
+    ) -> Fallible<(Image, Transferred)> {
+        match &self.place {
+            Place::Layout { path, name, .. } => {
+                let options = layout_options(name.clone(), intake);
+                let loaded = layout::load(path, store, &options, observer, step)?;
+                let loaded = loaded.into_iter().next().ok_or_else(|| no_image(path))?;
+                Ok((loaded.image, loaded.transferred))
+            }
+            Place::Registry { client, resolved } => {
+                let options = PullOptions {
+                    names: Some(Vec::new()),
+                    intake,
+                };
+                let pulled = registry::pull(client, resolved, store, &options, observer, step)?;
+                Ok((pulled.image, pulled.transferred))
+            }
+        }
+    }
+}
+
+fn find_in_registry(name: &str, observer: &dyn Observer) -> Fallible<Place> {
+    let client = Client::new(crate::registries::settings());
+    let resolved = registry::resolve(&client, &parse_name(name)?, &platform(), observer)?;
+    Ok(Place::Registry {
+        client: Box::new(client),
+        resolved: Box::new(resolved),
+    })
+}
+
+/// `PATH` or `PATH:NAME`.
+fn find_in_layout(text: &str) -> Fallible<Place> {
+    let (path, name) = match text.rsplit_once(':') {
+        Some((path, name)) if !Path::new(text).exists() => (PathBuf::from(path), Some(name.to_owned())),
+        _ => (PathBuf::from(text), None),
+    };
+    let options = layout_options(name.clone(), IntakeOptions::default());
+    let resolved = Box::new(layout::resolve(&path, &options)?);
+    Ok(Place::Layout { path, name, resolved })
+}
+
+fn unknown_transport(image: &str, transport: &str) -> CommandFailure {
+    let text = format!("cannot fetch '{image}': transport '{transport}' is not supported");
+    CommandFailure::new(Class::Usage, text)
+        .hint("osmith switch --transport takes registry, oci and oci-archive")
+}
+
+fn no_image(path: &Path) -> CommandFailure {
+    CommandFailure::new(
+        Class::NotFound,
+        format!("there is no image in '{}'", path.display()),
+    )
+}
+
+fn layout_options(select: Option<String>, intake: IntakeOptions) -> LoadOptions {
+    LoadOptions {
+        select,
+        platform: platform(),
+        names: Some(Vec::new()),
+        intake,
+    }
+}
+
+/// What this machine runs.
+fn platform() -> Platform {
+    ImageConfig::new(host_architecture(), "linux").platform()
+}

@@ -1,0 +1,51 @@
+//! Images in a machine's store, whose objects are those of the repository.
+
+use std::collections::{BTreeSet, HashSet};
+
+use osmith_formats::tree::{Content, Node, Tree};
+use osmith_image::store::{Image, Store};
+use osmith_image::{Reference, Sha256Digest};
+
+use super::Result;
+
+/// The name by which the store keeps an image, until its deployment is collected.
+pub fn image_name(manifest: &Sha256Digest) -> Option<Reference> {
+    format!("localhost/deployment:sha256-{}", manifest.hex())
+        .parse()
+        .ok()
+}
+
+/// The diff IDs of layers with contents that the image needs and the repository does not have: a later layer of a
+/// deployment that was collected hid them, or the disk lost them.
+pub fn incomplete_layers(store: &Store, image: &Image) -> Result<BTreeSet<Sha256Digest>> {
+    let missing: HashSet<_> = missing_contents(store, &image.tree(store)?)?
+        .into_iter()
+        .collect();
+    let mut incomplete = BTreeSet::new();
+    if missing.is_empty() {
+        return Ok(incomplete);
+    }
+    for (diff_id, layer) in image.config.rootfs.diff_ids.iter().zip(image.layers(store)?) {
+        if store
+            .layer(&layer)?
+            .contents()
+            .any(|content| missing.contains(content))
+        {
+            incomplete.insert(*diff_id);
+        }
+    }
+    Ok(incomplete)
+}
+
+/// The contents of files of a tree that are not in the store.
+pub(super) fn missing_contents(store: &Store, tree: &Tree) -> Result<Vec<Content>> {
+    let mut missing = Vec::new();
+    for inode in tree.inodes() {
+        if let Node::Regular(content @ Content::Object { .. }) = &inode.node
+            && !store.contains_object(content)?
+        {
+            missing.push(content.clone());
+        }
+    }
+    Ok(missing)
+}
