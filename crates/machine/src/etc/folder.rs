@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use osmith_sys::OsError;
 use osmith_sys::file::open_without_links;
@@ -23,7 +24,7 @@ const IGNORED: [FileType; 4] = [
 
 /// A directory of the folder, and a name in it.
 pub(super) struct Entry {
-    pub(super) directory: OwnedFd,
+    pub(super) directory: Rc<OwnedFd>,
     pub(super) name: OsString,
 }
 
@@ -73,7 +74,7 @@ impl<'a> Folder<'a> {
     /// The directory that a path is in, and its last name.
     pub(super) fn entry(self, path: &Path) -> Result<Entry> {
         Ok(Entry {
-            directory: self.open_directory(path.parent().unwrap_or(Path::new("")))?,
+            directory: Rc::new(self.open_directory(path.parent().unwrap_or(Path::new("")))?),
             name: path.file_name().unwrap_or_default().to_owned(),
         })
     }
@@ -85,7 +86,7 @@ impl<'a> Folder<'a> {
             entry => entry?,
         };
         let stat = self.stat_entry(&entry, path)?;
-        Ok(stat.filter(|stat| !IGNORED.contains(&kind(stat))))
+        Ok(stat.filter(|stat| !is_ignored(stat)))
     }
 
     /// What has a name; `None` if nothing has.
@@ -100,32 +101,51 @@ impl<'a> Folder<'a> {
     /// All paths below a directory, parents before children, the ignored kinds among them.
     pub(super) fn walk(self, start: &Path) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
+        self.visit(start, &mut |_, path, _| {
+            found.push(path);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Shows all that is below a directory, parents before children, the ignored kinds too. What goes away meanwhile is
+    /// passed over.
+    pub(super) fn visit(
+        self,
+        start: &Path,
+        visitor: &mut dyn FnMut(&Entry, PathBuf, &Stat) -> Result<()>,
+    ) -> Result<()> {
         let mut pending = vec![start.to_owned()];
         while let Some(path) = pending.pop() {
             let directory = match self.open_directory(&path) {
-                // Gone meanwhile.
                 Err(error) if error.is_missing() && path != start => continue,
-                directory => directory?,
+                directory => Rc::new(directory?),
             };
             for name in names(&directory).map_err(|errno| self.failed("list", &path)(errno))? {
                 let child = path.join(&name);
                 let entry = Entry {
-                    directory: directory
-                        .try_clone()
-                        .map_err(|error| OsError::from_io("open", self.shown(&path), &error))?,
+                    directory: Rc::clone(&directory),
                     name,
                 };
-                if self
-                    .stat_entry(&entry, &child)?
-                    .is_some_and(|stat| kind(&stat) == FileType::Directory)
-                {
+                let Some(stat) = self.stat_entry(&entry, &child)? else {
+                    continue;
+                };
+                if kind(&stat) == FileType::Directory {
                     pending.push(child.clone());
                 }
-                found.push(child);
+                match visitor(&entry, child, &stat) {
+                    Err(error) if error.is_missing() => {}
+                    answer => answer?,
+                }
             }
         }
-        Ok(found)
+        Ok(())
     }
+}
+
+/// Whether this is of a kind that is neither compared nor merged.
+pub(super) fn is_ignored(stat: &Stat) -> bool {
+    IGNORED.contains(&kind(stat))
 }
 
 /// The names in a directory beside `.` and `..`, sorted.

@@ -13,7 +13,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
-use super::folder::{Entry, Folder, kind};
+use super::folder::{Entry, Folder, is_ignored, kind};
 use super::{Aspect, Result};
 
 /// What systemd leaves in `/etc` when it has seen an update.
@@ -96,50 +96,40 @@ pub fn snapshot(folder: BorrowedFd<'_>) -> Result<Snapshot> {
 pub(super) fn read(folder: Folder<'_>, comparison: Comparison) -> Result<Snapshot> {
     let mut sets = XattrSets::default();
     let mut items = Snapshot::new();
-    for path in folder.walk(Path::new(""))? {
-        let name = path.file_name().unwrap_or_default();
-        if path.as_os_str() == UPDATED || name == TEMPORARY {
-            continue;
+    folder.visit(Path::new(""), &mut |entry, path, stat| {
+        let is_left_out = path.as_os_str() == UPDATED || entry.name == TEMPORARY || is_ignored(stat);
+        if !is_left_out {
+            let mut item = item(folder, comparison, entry, &path, stat)?;
+            item.xattrs = item.xattrs.shared(&mut sets);
+            items.insert(path, item);
         }
-        match item(folder, comparison, &path) {
-            Ok(None) => {}
-            Ok(Some(mut item)) => {
-                item.xattrs = item.xattrs.shared(&mut sets);
-                items.insert(path, item);
-            }
-            Err(error) if error.is_missing() => {}
-            Err(error) => return Err(error),
-        }
-    }
+        Ok(())
+    })?;
     Ok(items)
 }
 
-/// What is at a path; `None` if nothing that is compared is.
-fn item(folder: Folder<'_>, comparison: Comparison, path: &Path) -> Result<Option<Item>> {
-    let Some(stat) = folder.stat(path)? else {
-        return Ok(None);
-    };
-    let entry = folder.entry(path)?;
-    let kind = match kind(&stat) {
+/// What has a name.
+fn item(folder: Folder<'_>, comparison: Comparison, entry: &Entry, path: &Path, stat: &Stat) -> Result<Item> {
+    let kind = match kind(stat) {
         FileType::Directory => ItemKind::Directory,
         FileType::Symlink => ItemKind::Symlink {
-            target: folder.target(&entry, path)?,
+            target: folder.target(entry, path)?,
         },
         _ => ItemKind::Regular {
             fingerprint: match comparison {
-                Comparison::Contents => folder.digest(&folder.open_file(&entry, path)?, path)?,
-                Comparison::Times => times(&stat),
+                Comparison::Contents => folder.digest(&folder.open_file(entry, path)?, path)?,
+                Comparison::Times => times(stat),
             },
         },
     };
     let is_link = matches!(kind, ItemKind::Symlink { .. });
-    Ok(Some(Item {
-        mode: if is_link { 0 } else { permissions(&stat) },
+    Ok(Item {
+        mode: if is_link { 0 } else { permissions(stat) },
         uid: stat.st_uid,
         gid: stat.st_gid,
-        xattrs: folder.attributes(&entry, path)?,
+        xattrs: folder.attributes(entry, path)?,
         kind,
-    }))
+    })
 }
 
 /// The permission bits.

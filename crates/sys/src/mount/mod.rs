@@ -19,7 +19,7 @@ mod loop_device;
 mod overlay;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
@@ -47,9 +47,9 @@ impl DetachedMount {
         if recursive {
             flags |= OpenTreeFlags::AT_RECURSIVE;
         }
-        rustix::mount::open_tree(directory, path, flags)
+        rustix::mount::open_tree(&directory, path, flags)
             .map(|tree| DetachedMount { tree })
-            .map_err(|errno| OsError::new("clone the mount of", path.display(), errno))
+            .map_err(|errno| OsError::new("clone the mount of", named(&directory, path).display(), errno))
     }
 
     /// Attaches the mount at `path`, which must exist; the empty path is `directory` itself. What is returned is the
@@ -61,11 +61,8 @@ impl DetachedMount {
 
     fn attach_at(&self, directory: impl AsFd, path: &Path) -> Result<()> {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        rustix::mount::move_mount(&self.tree, "", &directory, path, flags).map_err(|errno| {
-            let target = descriptor_path(&directory);
-            let target = std::fs::read_link(&target).unwrap_or(target).join(path);
-            OsError::new("mount at", target.display(), errno)
-        })
+        rustix::mount::move_mount(&self.tree, "", &directory, path, flags)
+            .map_err(|errno| OsError::new("mount at", named(&directory, path).display(), errno))
     }
 
     /// Adds and removes attributes of the mount, and of those below it if `recursive`.
@@ -122,13 +119,22 @@ pub fn set_attributes(
         return Ok(());
     }
     let error = std::io::Error::last_os_error();
-    let name = descriptor_path(&mount);
-    let name = std::fs::read_link(&name).unwrap_or(name);
+    let name = named(&mount, Path::new(""));
     Err(OsError::from_io(
         "set the mount attributes of",
         name.display(),
         &error,
     ))
+}
+
+/// A path below an open directory, or the directory, as a person knows it.
+fn named(directory: impl AsFd, path: &Path) -> PathBuf {
+    let place = descriptor_path(directory);
+    let place = std::fs::read_link(&place).unwrap_or(place);
+    match path.as_os_str().is_empty() {
+        true => place,
+        false => place.join(path),
+    }
 }
 
 /// Unmounts what is mounted last at `path`, now, and cleans up when nobody uses it any more.
