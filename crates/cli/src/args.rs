@@ -86,6 +86,7 @@ pub(crate) enum Command {
     Kargs(KargsArgs),
     UsrOverlay(UsrOverlayArgs),
     Log(LogArgs),
+    Health(HealthArgs),
     Finalize(FinalizeArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -592,6 +593,42 @@ pub(crate) enum LogFormat {
     /// A line an operation
     Text,
     /// One JSON object a line
+    Json,
+}
+
+/// Run the health checks of this machine
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Checks are the executables in /usr/lib/osmith/health.d and /etc/osmith/health.d, and greenboot's in
+check/required.d and check/wanted.d. The machine runs them at every start; a new version that fails
+them in all its tries is left for the previous one.
+
+Exit status: 0 healthy, 1 not healthy.
+
+Examples:
+  osmith health
+  osmith health --format json | jq -r '.checks[] | select(.outcome != \"passed\") | .output'")]
+pub(crate) struct HealthArgs {
+    /// The output's form
+    #[arg(long, value_enum, default_value_t = HealthFormat::Text)]
+    pub(crate) format: HealthFormat,
+    /// How long each check may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) time_limit: u64,
+    /// Act on the result: keep this deployment, or restart the machine
+    #[arg(long, hide = true, conflicts_with_all = ["deadline", "format"])]
+    pub(crate) at_boot: bool,
+    /// Restart the machine if a new deployment is not healthy by now
+    #[arg(long, hide = true, conflicts_with = "format")]
+    pub(crate) deadline: bool,
+}
+
+/// The form of the results of health checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HealthFormat {
+    /// A line a check
+    Text,
+    /// One JSON object
     Json,
 }
 

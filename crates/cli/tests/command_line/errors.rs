@@ -294,6 +294,18 @@ fn an_interrupted_import_leaves_nothing() {
 }
 
 #[test]
+fn health_of_what_is_no_machine() {
+    let place = Place::new();
+    assert_snapshot!(place.transcript(&[
+        "health --at-boot",
+        "health --deadline",
+        "health --at-boot --deadline",
+        "health --deadline --format json",
+        "health --time-limit 0",
+    ]));
+}
+
+#[test]
 fn output_that_cannot_be_written() {
     let place = Place::new();
     place.image("whole", &BOOTABLE);

@@ -28,6 +28,7 @@ const COMMANDS: &[&str] = &[
     "unpin",
     "kargs",
     "usr-overlay",
+    "health",
     "log",
     "completions",
     "man",

@@ -1,6 +1,7 @@
 //! Commands on a machine that runs a deployment.
 
 mod fetch;
+mod health;
 mod kargs;
 mod order;
 mod record;
@@ -17,6 +18,7 @@ use osmith_report::{Class, Failure, Observer};
 
 use crate::failure::{CommandFailure, CommandResult};
 
+pub(crate) use health::health;
 pub(crate) use kargs::kargs;
 pub(crate) use order::{finalize, pin, rollback, unpin};
 pub(crate) use record::log;
