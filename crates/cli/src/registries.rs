@@ -1,9 +1,11 @@
-//! How this machine reaches registries: certificates and proxies.
+//! How this machine reaches registries: certificates, proxies, registries.conf, passwords.
 
 use std::env;
 use std::path::PathBuf;
 
-use osmith_image::registry::{CertificatePaths, Proxies, Settings};
+use osmith_image::registry::{
+    AuthFile, CertificatePaths, Configuration, ConfigurationError, Credentials, Proxies, Settings,
+};
 
 /// Where distributions keep the certificates of authorities.
 const BUNDLES: [&str; 4] = [
@@ -14,9 +16,28 @@ const BUNDLES: [&str; 4] = [
 ];
 const CERTS_D: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 
-/// What is known of registries without options of a command.
-pub(crate) fn settings() -> Settings {
-    Settings {
+/// Later ones win over earlier ones.
+const CONFIGURATION: [&str; 4] = [
+    "/usr/share/containers/registries.conf",
+    "/usr/share/containers/registries.conf.d",
+    "/etc/containers/registries.conf",
+    "/etc/containers/registries.conf.d",
+];
+/// Where machines have the passwords for their updates.
+const MACHINE_AUTH_FILES: [&str; 4] = [
+    "/etc/ostree/auth.json",
+    "/run/ostree/auth.json",
+    "/usr/lib/ostree/auth.json",
+    "/run/containers/0/auth.json",
+];
+
+/// What a machine knows of the registries it is updated from.
+pub(crate) fn machine_settings() -> Result<Settings, ConfigurationError> {
+    Ok(Settings {
+        configuration: Configuration::read(&CONFIGURATION.map(PathBuf::from))?,
+        credentials: Credentials {
+            files: MACHINE_AUTH_FILES.iter().map(auth_file).collect(),
+        },
         certificates: CertificatePaths {
             bundles: BUNDLES.map(PathBuf::from).to_vec(),
             directories: CERTS_D.map(PathBuf::from).to_vec(),
@@ -24,6 +45,13 @@ pub(crate) fn settings() -> Settings {
         },
         proxies: proxies(),
         ..Settings::default()
+    })
+}
+
+fn auth_file(path: &&str) -> AuthFile {
+    AuthFile {
+        path: PathBuf::from(path),
+        legacy: false,
     }
 }
 

@@ -133,7 +133,7 @@ impl Found {
 }
 
 fn find_in_registry(name: &str, observer: &dyn Observer) -> Fallible<Place> {
-    let client = Client::new(crate::registries::settings());
+    let client = Client::new(crate::registries::machine_settings()?);
     let resolved = registry::resolve(&client, &parse_name(name)?, &platform(), observer)?;
     Ok(Place::Registry {
         client: Box::new(client),
