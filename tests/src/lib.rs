@@ -18,50 +18,42 @@ const FOLDER: &str = "target/stories";
 const BLOCK_BYTES: usize = 4096;
 const READ_BYTES: usize = 1 << 20;
 
-/// The web server's disks, made from this project's images.
+/// Where stories make their images and disks.
 #[derive(Debug)]
-pub struct Webserver {
+pub struct Workshop {
     /// The project's folder.
     pub project: PathBuf,
+    /// What is kept from run to run.
+    pub folder: PathBuf,
     /// The store with the images.
     pub store: PathBuf,
-    /// The raw disk. Belongs to all stories: copy it.
-    pub raw: PathBuf,
-    /// The qcow2 disk. Belongs to all stories: copy it.
-    pub qcow2: PathBuf,
 }
 
-impl Webserver {
-    /// Builds images and disks; what did not change since the last time comes from osmith's cache.
-    pub fn build() -> Self {
+impl Workshop {
+    /// A workshop with the bootable base image; what did not change since the last time comes from osmith's cache.
+    pub fn open() -> Self {
         let project = project();
         let folder = project.join(FOLDER);
         fs::create_dir_all(&folder).expect("a folder for the stories");
-        let webserver = Webserver {
+        let workshop = Workshop {
             store: folder.join("store"),
-            raw: folder.join("output/image/disk.raw"),
-            qcow2: folder.join("output/qcow2/disk.qcow2"),
+            folder,
             project,
         };
-        webserver.ensure_debian(&folder);
-        webserver.osmith("build -t localhost/debian-bootc:13 images/debian");
-        webserver.osmith("build -t localhost/webserver examples/webserver");
-        let output = folder.join("output");
-        webserver.osmith(&format!(
-            "disk --force --type raw --type qcow2 --output {} localhost/webserver",
-            output.display()
-        ));
-        webserver
+        workshop.ensure_debian();
+        workshop.osmith("build -t localhost/debian-bootc:13 images/debian");
+        workshop
     }
 
-    /// The page the server is to serve.
-    pub fn page(&self) -> Vec<u8> {
-        let path = "examples/webserver/rootfs/usr/share/webserver/index.html";
-        fs::read(self.project.join(path)).expect("the example's page")
+    /// Builds an image that has nothing from a context.
+    pub fn build(&self, name: &str, containerfile: &str) {
+        let context = tempfile::tempdir().expect("a context");
+        fs::write(context.path().join("Containerfile"), containerfile).expect("a Containerfile");
+        self.osmith(&format!("build -t {name} {}", context.path().display()));
     }
 
-    /// Debian's packages change every day; the story is not about them: one import is kept.
-    fn ensure_debian(&self, folder: &Path) {
+    /// Debian's packages change every day; the stories are not about them: one import is kept.
+    fn ensure_debian(&self) {
         let known = self
             .command("osmith inspect localhost/debian:13")
             .output()
@@ -70,7 +62,7 @@ impl Webserver {
             return;
         }
         let output = Command::new(self.project.join("scripts/debian-rootfs"))
-            .arg(folder)
+            .arg(&self.folder)
             .output();
         let output = output.expect("scripts/debian-rootfs");
         assert!(
@@ -85,11 +77,13 @@ impl Webserver {
         ));
     }
 
-    fn osmith(&self, words: &str) {
+    /// Runs an osmith command, in words, that must succeed.
+    pub fn osmith(&self, words: &str) {
         self.shell(&format!("{OSMITH} {words}"));
     }
 
-    fn shell(&self, command: &str) {
+    /// Runs a command that must succeed.
+    pub fn shell(&self, command: &str) {
         eprintln!("$ {command}");
         let status = self.command(command).status().expect("bash");
         assert!(status.success(), "{command}: {status}");
@@ -101,6 +95,41 @@ impl Webserver {
             .current_dir(&self.project)
             .env("OSMITH_STORE", &self.store);
         bash
+    }
+}
+
+/// The web server's disks, made from this project's images.
+#[derive(Debug)]
+pub struct Webserver {
+    /// Where they were made.
+    pub workshop: Workshop,
+    /// The raw disk. Belongs to all stories: copy it.
+    pub raw: PathBuf,
+    /// The qcow2 disk. Belongs to all stories: copy it.
+    pub qcow2: PathBuf,
+}
+
+impl Webserver {
+    /// Builds the image and the disks.
+    pub fn build() -> Self {
+        let workshop = Workshop::open();
+        let output = workshop.folder.join("output");
+        workshop.osmith("build -t localhost/webserver examples/webserver");
+        workshop.osmith(&format!(
+            "disk --force --type raw --type qcow2 --output {} localhost/webserver",
+            output.display()
+        ));
+        Webserver {
+            raw: output.join("image/disk.raw"),
+            qcow2: output.join("qcow2/disk.qcow2"),
+            workshop,
+        }
+    }
+
+    /// The page the server is to serve.
+    pub fn page(&self) -> Vec<u8> {
+        let path = "examples/webserver/rootfs/usr/share/webserver/index.html";
+        fs::read(self.workshop.project.join(path)).expect("the example's page")
     }
 }
 

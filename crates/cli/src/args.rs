@@ -387,6 +387,8 @@ pub(crate) enum StatusFormat {
     Humanreadable,
     /// For a program: one line, in bootc's schema
     Json,
+    /// The same as YAML
+    Yaml,
 }
 
 /// Show what was changed in /etc

@@ -142,6 +142,21 @@ impl Machine {
         answer.stdout
     }
 
+    /// Waits until a command in the machine succeeds and prints this, over as many restarts as it takes.
+    #[track_caller]
+    pub fn wait_for_output(&mut self, command: &str, expected: &str) {
+        self.wait_for(&format!("'{expected}' of '{command}'"), BOOT_TIMEOUT, |machine| {
+            let answer = machine.try_run(command).ok();
+            let is_expected =
+                answer.is_some_and(|answer| answer.status.success() && answer.stdout == expected);
+            if !is_expected {
+                // The machine may restart: a kept connection to it would block the next attempts.
+                machine.ssh.hang_up();
+            }
+            is_expected.then_some(())
+        });
+    }
+
     /// Reboots the machine from within and waits until root can log in to the next boot.
     #[track_caller]
     pub fn reboot(&mut self) {

@@ -4,17 +4,17 @@
 //! their JSON names, so that the JSON is canonical: sorted keys, no white space. A field without a value is `null`,
 //! except `signature`, `otherDeployments` and `failedDeployments`, which are left out.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::failures::FailedDeployment;
 use crate::origin::{ImageSource, SignaturePolicy};
 
 /// The state of a machine.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Host {
-    api_version: &'static str,
-    kind: &'static str,
+    api_version: String,
+    kind: String,
     metadata: Metadata,
     /// What the machine shall be.
     pub spec: HostSpec,
@@ -22,13 +22,13 @@ pub struct Host {
     pub status: HostStatus,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Metadata {
-    name: &'static str,
+    name: String,
 }
 
 /// What a machine shall be.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostSpec {
     /// Which deployment starts next.
@@ -38,7 +38,7 @@ pub struct HostSpec {
 }
 
 /// Which deployment starts next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BootOrder {
     /// The staged one, or the one that is running.
@@ -48,16 +48,16 @@ pub enum BootOrder {
 }
 
 /// What a machine is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostStatus {
     /// The deployment that is running; none on a machine that no image was installed on.
     pub booted: Option<DeploymentStatus>,
     /// Deployments that were given up, because they did not become healthy: osmith's own, left out where there is none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_deployments: Vec<FailedDeployment>,
     /// Deployments that are neither running, staged, nor the one to go back to.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_deployments: Vec<DeploymentStatus>,
     read_only: bool,
     /// The deployment to go back to.
@@ -68,25 +68,25 @@ pub struct HostStatus {
     pub staged: Option<DeploymentStatus>,
     /// Always `bootcHost` on a machine that an image was installed on.
     #[serde(rename = "type")]
-    pub kind: Option<&'static str>,
+    pub kind: Option<String>,
     /// A writable layer over `/usr`.
     pub usr_overlay: Option<UsrOverlay>,
 }
 
 /// An image and how it is fetched.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageReference {
     /// Its name.
     pub image: String,
     /// How signatures are checked, if that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<ImageSignature>,
     /// `registry`, `oci`...
     pub transport: String,
 }
 
 /// How signatures are checked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ImageSignature {
     /// By the keys of an ostree remote.
@@ -98,7 +98,7 @@ pub enum ImageSignature {
 }
 
 /// A deployment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentStatus {
     /// The update that was seen and not fetched.
@@ -118,7 +118,7 @@ pub struct DeploymentStatus {
 }
 
 /// The image of a deployment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageStatus {
     /// Its processor, in Go's words.
@@ -134,7 +134,7 @@ pub struct ImageStatus {
 }
 
 /// A deployment of the composefs backend.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ComposefsStatus {
     /// SHA-256 of kernel and initramfs in one.
@@ -150,7 +150,7 @@ pub struct ComposefsStatus {
 }
 
 /// How the kernel starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BootTypeStatus {
     /// By a boot entry.
     Bls,
@@ -159,7 +159,7 @@ pub enum BootTypeStatus {
 }
 
 /// What starts the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bootloader {
     /// GRUB.
@@ -171,7 +171,7 @@ pub enum Bootloader {
 }
 
 /// A layer over `/usr`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UsrOverlay {
     /// Whether it can be written to.
@@ -181,7 +181,7 @@ pub struct UsrOverlay {
 }
 
 /// Whether a layer can be written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum AccessMode {
     /// It cannot.
@@ -191,7 +191,7 @@ pub enum AccessMode {
 }
 
 /// Whether a layer survives a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Persistence {
     /// It does not.
@@ -204,9 +204,11 @@ impl Host {
     /// A machine of which nothing is known.
     pub(super) fn new() -> Self {
         Host {
-            api_version: "org.containers.bootc/v1",
-            kind: "BootcHost",
-            metadata: Metadata { name: "host" },
+            api_version: "org.containers.bootc/v1".to_owned(),
+            kind: "BootcHost".to_owned(),
+            metadata: Metadata {
+                name: "host".to_owned(),
+            },
             spec: HostSpec {
                 boot_order: BootOrder::Default,
                 image: None,

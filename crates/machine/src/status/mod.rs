@@ -2,10 +2,11 @@
 //!
 //! The sources, in this order: the mount table and the kernel arguments name the deployment that runs; its origin file
 //! names the image; the repository has the image's manifest and configuration; the boot entries on the EFI system
-//! partition name the other deployments. The last two need root; without, the rest is told, with a note.
+//! partition name the other deployments. The last two need root; others are told what root published last.
 
 mod host;
 pub(crate) mod mounts;
+mod published;
 mod render;
 mod repository;
 
@@ -18,6 +19,7 @@ use osmith_image::host_architecture;
 use osmith_report::{Class, Failure};
 use osmith_sys::OsError;
 use osmith_sys::file::open_directory;
+use serde::{Deserialize, Serialize};
 
 use crate::boot_menu::{BootMenu, MenuEntry};
 use crate::esp::{Esp, EspAccess, EspError};
@@ -31,13 +33,14 @@ pub use host::{
     AccessMode, BootOrder, BootTypeStatus, Bootloader, ComposefsStatus, DeploymentStatus, Host, HostSpec,
     HostStatus, ImageReference, ImageSignature, ImageStatus, Persistence, UsrOverlay,
 };
+pub use published::publish;
 pub use render::render;
 
 /// The EFI variable in which the boot loader leaves its name, below the folder of EFI variables.
 const LOADER_INFO: &str = "LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// The state of a machine, and what could not be found out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The state.
     pub host: Host,
@@ -87,7 +90,7 @@ pub fn status(root: &Path) -> Result<Status, StatusError> {
         host: Host::new(),
         notes: Vec::new(),
     };
-    status.host.status.kind = Some("bootcHost");
+    status.host.status.kind = Some("bootcHost".to_owned());
     status.host.status.usr_overlay = mounts::usr_overlay(&mountinfo);
     status.host.status.booted = Some(machine.deployment(&booted, &mut status.notes));
     match menus(root) {
@@ -98,11 +101,15 @@ pub fn status(root: &Path) -> Result<Status, StatusError> {
             StagedDeployment::read(root).ok().flatten(),
             &mut status,
         ),
-        Err(error) => {
-            let note =
-                format!("the boot entries cannot be read, so only the running deployment is shown: {error}");
-            status.notes.push(note);
-        }
+        Err(error) => match published::read(root, &booted) {
+            Some(published) => return Ok(published.at_present(&mountinfo)),
+            None => {
+                let note = format!(
+                    "the boot entries cannot be read, so only the running deployment is shown: {error}"
+                );
+                status.notes.push(note);
+            }
+        },
     }
     match Failures::read(&root.join("sysroot").join(OWN).join(failures::FILE_NAME)) {
         Ok(failures) => status.host.status.failed_deployments = failures.failed,

@@ -335,3 +335,22 @@ fn what_failed_is_told_with_its_reason() {
     fs::write(path, "nonsense").unwrap();
     assert_eq!(sample.status().notes.len(), 1);
 }
+
+#[test]
+fn who_cannot_read_the_boot_entries_is_told_what_was_published() {
+    let [booted, other, ..] = digests();
+    let sample = Sample::new(&booted);
+    sample.deploy(&booted, "2", "entries", "a");
+    sample.deploy(&other, "1", "entries", "b");
+    publish(sample.root.path()).unwrap();
+    let published = sample.status();
+    assert!(published.host.status.rollback.is_some());
+    fs::rename(sample.path("boot"), sample.path("hidden")).unwrap();
+    assert_eq!(sample.status(), published);
+    // Another start, of which nothing was published.
+    let mountinfo = format!("30 1 0:27 / / ro - overlay composefs:{other} ro\n");
+    sample.write("proc/self/mountinfo", mountinfo);
+    let unknown = sample.status();
+    assert!(unknown.host.status.rollback.is_none());
+    assert!(unknown.notes[0].contains("cannot be read"), "{:?}", unknown.notes);
+}

@@ -85,6 +85,8 @@ fn recorded<T>(
             message,
         };
         machine.log(&entry)?;
+        // Who may not see it all otherwise is told a little late, then.
+        let _ = osmith_machine::status::publish(Path::new(ROOT));
     }
     result
 }

@@ -22,12 +22,20 @@ pub(crate) fn status(args: &StatusArgs, observer: &dyn Observer) -> CommandResul
             text,
         });
     }
+    let failed = |form: &str, error: Box<dyn std::error::Error + Send + Sync>| {
+        CommandFailure::new(Class::Internal, format!("cannot write the status as {form}")).because(error)
+    };
     match args.format {
         StatusFormat::Humanreadable if !args.json => print(&render(&found.host)),
+        StatusFormat::Yaml => {
+            let yaml = serde_saphyr::to_string(&found.host).map_err(|error| failed("YAML", error.into()))?;
+            print(&yaml)
+        }
         _ => {
-            let json = found.host.to_json().map_err(|error| {
-                CommandFailure::new(Class::Internal, "cannot write the status as JSON").because(error)
-            })?;
+            let json = found
+                .host
+                .to_json()
+                .map_err(|error| failed("JSON", error.into()))?;
             print(&format!("{json}\n"))
         }
     }
