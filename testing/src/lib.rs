@@ -1,7 +1,9 @@
 //! What the tests of several crates share: fixtures, oracles, fault-injecting I/O, the VM harness.
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
+pub mod certificates;
 mod child;
+pub mod fault_proxy;
 pub mod oracle;
 pub mod registry;
 pub mod vm;

@@ -54,13 +54,14 @@ pub enum ConfigurationError {
         source: io::Error,
     },
     /// A file is malformed.
-    #[error("'{}' is no configuration of registries", path.display())]
+    #[error("'{}' is no configuration of registries: line {line}: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
+        /// Where, from 1 on.
+        line: usize,
         /// Why.
-        #[source]
-        source: Box<toml::de::Error>,
+        reason: String,
     },
     /// A value makes no sense.
     #[error("'{}' has {problem}", path.display())]
@@ -227,10 +228,7 @@ impl Configuration {
 
     /// Adds what a file says; `path` is what it is called in messages.
     pub fn add(&mut self, bytes: &[u8], path: &Path) -> Result<(), ConfigurationError> {
-        let file: File = toml::from_slice(bytes).map_err(|source| ConfigurationError::Malformed {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?;
+        let file: File = toml::from_slice(bytes).map_err(|error| malformed(path, bytes, &error))?;
         if let Some(search) = file.unqualified_search_registries {
             self.search = search;
         }
@@ -415,6 +413,18 @@ fn parse(name: &Reference, location: &str) -> Result<Reference, ConfigurationErr
             name: name.to_string(),
             location: location.to_owned(),
         })
+}
+
+fn malformed(path: &Path, bytes: &[u8], error: &toml::de::Error) -> ConfigurationError {
+    let before = error
+        .span()
+        .and_then(|span| bytes.get(..span.start))
+        .unwrap_or_default();
+    ConfigurationError::Malformed {
+        path: path.to_owned(),
+        line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+        reason: error.message().replace('\n', " "),
+    }
 }
 
 /// The file itself, or the files `*.conf` of a directory by name.

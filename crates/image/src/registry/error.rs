@@ -217,6 +217,9 @@ impl Failure for RegistryError {
                 "check the name and the tag; some registries say so of images that need osmith login"
                     .to_owned()
             }
+            RegistryError::CertificateFile { .. } => {
+                "a directory with certificates has PEM files: *.crt of authorities, *.cert and *.key of its own".to_owned()
+            }
             RegistryError::MissingBlob { .. } => "push the image again".to_owned(),
             RegistryError::Configuration(error) => return error.hints(),
             RegistryError::Credentials(error) => return error.hints(),

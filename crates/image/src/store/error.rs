@@ -162,7 +162,9 @@ impl Failure for StoreError {
             StoreError::Format { .. } => vec!["use the osmith that made the store, or --store DIR".into()],
             StoreError::ReadOnly(_) => vec!["run the command as the owner of the store".into()],
             StoreError::Busy(_) => vec!["try again when the other osmith commands have ended".into()],
-            StoreError::UnknownImage { nearest, .. } => unknown_image_hints(nearest.as_deref()),
+            StoreError::UnknownImage { reference, nearest } => {
+                unknown_image_hints(reference, nearest.as_deref())
+            }
             StoreError::AmbiguousName { .. } => vec!["give the whole name of one of them".into()],
             StoreError::AmbiguousId(_) => vec!["give more digits; osmith images lists the IDs".into()],
             StoreError::Json { source, .. } => source.hints(),
@@ -195,14 +197,22 @@ impl StoreError {
     }
 }
 
-fn unknown_image_hints(nearest: Option<&Reference>) -> Vec<String> {
+fn unknown_image_hints(name: &Reference, nearest: Option<&Reference>) -> Vec<String> {
     let did_you_mean = nearest.map(|name| format!("did you mean '{name}'?"));
+    // Only a registry can have what is not this machine's.
+    let pull = match name.domain() {
+        Some("localhost") => None,
+        Some(_) => Some(format!("fetch it from its registry: osmith pull {name}")),
+        None => Some(format!(
+            "fetch it from a registry: osmith pull registry.example.org/{name}"
+        )),
+    };
+    let list =
+        "osmith images lists the images of the store; osmith import, osmith load and osmith build add some";
     did_you_mean
         .into_iter()
-        .chain([
-            "osmith images lists the images of the store; osmith import, osmith load and osmith build add some"
-                .to_owned(),
-        ])
+        .chain(pull)
+        .chain([list.to_owned()])
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! The registry client with Debian's registry, skopeo and podman.
 
+mod faults;
 mod images;
 mod pull;
 mod push;
