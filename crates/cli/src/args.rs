@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod registry;
+
+pub(crate) use registry::{
+    LoginArgs, LogoutArgs, PullArgs, PushArgs, PushCompression, RegistryOptions, TransferOptions,
+};
+
 /// Image mode for Linux: build, test, deploy and manage an operating system defined by a Containerfile.
 #[derive(Debug, Parser)]
 #[command(
@@ -73,6 +79,10 @@ pub(crate) enum Command {
     Fsck(FsckArgs),
     Save(SaveArgs),
     Load(LoadArgs),
+    Push(PushArgs),
+    Pull(PullArgs),
+    Login(LoginArgs),
+    Logout(LogoutArgs),
     Disk(DiskArgs),
     Vm(crate::vm::VmArgs),
     Status(StatusArgs),

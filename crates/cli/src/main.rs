@@ -6,6 +6,7 @@ mod failure;
 mod interrupt;
 mod location;
 mod namespace;
+mod password;
 mod progress;
 mod registries;
 mod size;
@@ -20,7 +21,7 @@ use osmith_image::store::{Access, Store};
 use osmith_report::Failure;
 
 use args::{Cli, Command, EtcCommand};
-use commands::{build, disk, drift, images, import, layout, machine, reference_pages};
+use commands::{build, disk, drift, images, import, layout, machine, reference_pages, transfer};
 use progress::{Console, Messages};
 
 fn main() -> ExitCode {
@@ -72,6 +73,10 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
         Command::Fsck(_) => images::fsck(&store(Access::ReadOnly)?, console),
         Command::Save(args) => layout::save(args, &store(Access::ReadWrite)?, console),
         Command::Load(args) => layout::load(args, &store(Access::ReadWrite)?, console),
+        Command::Push(args) => transfer::push(args, &store(Access::ReadWrite)?, console),
+        Command::Pull(args) => transfer::pull(args, &store(Access::ReadWrite)?, console),
+        Command::Login(args) => transfer::login(args, console),
+        Command::Logout(args) => transfer::logout(args),
         Command::Disk(args) => disk::disk(args, &store(Access::ReadOnly)?, console),
         Command::Status(args) => machine::status(args, console),
         Command::Etc(args) => match &args.command {

@@ -1,28 +1,30 @@
-//! How this machine reaches registries: certificates, proxies, registries.conf, passwords.
+//! How registries are reached: where this machine and this user keep certificates, proxies, registries.conf and
+//! passwords.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use osmith_image::registry::{
-    AuthFile, CertificatePaths, Configuration, ConfigurationError, Credentials, Proxies, Settings,
+    AuthFile, CertificatePaths, Client, Configuration, ConfigurationError, Credential, Credentials, Proxies,
+    Settings,
 };
+use osmith_report::{Class, Failure};
 
-/// Where distributions keep the certificates of authorities.
-const BUNDLES: [&str; 4] = [
+use crate::args::{RegistryOptions, TransferOptions};
+use crate::failure::CommandFailure;
+
+/// Where distributions keep the certificates of all authorities.
+const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
-const CERTS_D: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
-
-/// Later ones win over earlier ones.
-const CONFIGURATION: [&str; 4] = [
-    "/usr/share/containers/registries.conf",
-    "/usr/share/containers/registries.conf.d",
-    "/etc/containers/registries.conf",
-    "/etc/containers/registries.conf.d",
-];
+const SYSTEM: &str = "/etc/containers";
+const VENDOR: &str = "/usr/share/containers";
+const MAIN_FILE: &str = "registries.conf";
+const DROP_INS: &str = "registries.conf.d";
 /// Where machines have the passwords for their updates.
 const MACHINE_AUTH_FILES: [&str; 4] = [
     "/etc/ostree/auth.json",
@@ -31,41 +33,153 @@ const MACHINE_AUTH_FILES: [&str; 4] = [
     "/run/containers/0/auth.json",
 ];
 
+/// A client for the user's own images.
+pub(crate) fn client(options: &TransferOptions) -> Result<Client, Box<dyn Failure>> {
+    let mut settings = settings(&options.registry)?;
+    settings.retry.retries = options.retry;
+    settings.credential = options.creds.as_deref().map(credential).transpose()?;
+    Ok(Client::new(settings))
+}
+
+/// What [`client`] tells a client, but for who we are.
+pub(crate) fn settings(options: &RegistryOptions) -> Result<Settings, Box<dyn Failure>> {
+    let files = match &options.authfile {
+        Some(file) => vec![auth_file(file.clone())],
+        None => user_auth_files(),
+    };
+    let system = [PathBuf::from(SYSTEM), "/etc/docker".into()];
+    let directories: Vec<_> = user_configuration().into_iter().chain(system).collect();
+    let mut certificates = certificates(&directories);
+    certificates.own = options.cert_dir.clone();
+    Ok(Settings {
+        configuration: Configuration::read(&user_configuration_files())?,
+        certificates,
+        credentials: Credentials { files },
+        proxies: proxies(),
+        tls_verify: options.tls_verify,
+        ..Settings::default()
+    })
+}
+
 /// What a machine knows of the registries it is updated from.
 pub(crate) fn machine_settings() -> Result<Settings, ConfigurationError> {
+    let main = Path::new(SYSTEM).join(MAIN_FILE);
     Ok(Settings {
-        configuration: Configuration::read(&CONFIGURATION.map(PathBuf::from))?,
+        configuration: Configuration::read(&configuration_files(main, &[VENDOR.into(), SYSTEM.into()]))?,
+        certificates: certificates(&[SYSTEM.into(), "/etc/docker".into()]),
         credentials: Credentials {
-            files: MACHINE_AUTH_FILES.iter().map(auth_file).collect(),
-        },
-        certificates: CertificatePaths {
-            bundles: BUNDLES.map(PathBuf::from).to_vec(),
-            directories: CERTS_D.map(PathBuf::from).to_vec(),
-            own: None,
+            files: MACHINE_AUTH_FILES.map(|path| auth_file(path.into())).into(),
         },
         proxies: proxies(),
         ..Settings::default()
     })
 }
 
-fn auth_file(path: &&str) -> AuthFile {
-    AuthFile {
-        path: PathBuf::from(path),
-        legacy: false,
+/// The file that a login is remembered in.
+pub(crate) fn login_file(chosen: Option<&Path>) -> Result<PathBuf, CommandFailure> {
+    let first = user_auth_files().into_iter().next().map(|file| file.path);
+    chosen.map(Path::to_owned).or(first).ok_or_else(|| {
+        CommandFailure::new(
+            Class::Environment,
+            "cannot tell where passwords are kept: HOME is not set",
+        )
+        .hint("name the file with --authfile FILE or REGISTRY_AUTH_FILE")
+    })
+}
+
+/// The vendor's and the system's files, or the user's in the place of the system's; then the drop-ins of all. What is
+/// later counts.
+fn configuration_files(main: PathBuf, directories: &[PathBuf]) -> Vec<PathBuf> {
+    let vendor = Path::new(VENDOR).join(MAIN_FILE);
+    let drop_ins = directories.iter().map(|directory| directory.join(DROP_INS));
+    [vendor, main].into_iter().chain(drop_ins).collect()
+}
+
+fn user_configuration_files() -> Vec<PathBuf> {
+    if let Some(chosen) = path_of("CONTAINERS_REGISTRIES_CONF") {
+        return vec![chosen];
+    }
+    let system = Path::new(SYSTEM).join(MAIN_FILE);
+    let user = user_configuration();
+    let own = user.as_ref().map(|directory| directory.join(MAIN_FILE));
+    let directories: Vec<_> = [VENDOR.into(), SYSTEM.into()].into_iter().chain(user).collect();
+    configuration_files(own.filter(|file| file.exists()).unwrap_or(system), &directories)
+}
+
+/// In the order of the directories, the first with one for the host counts.
+fn certificates(directories: &[PathBuf]) -> CertificatePaths {
+    let chosen = path_of("SSL_CERT_FILE").into_iter();
+    CertificatePaths {
+        bundles: chosen.chain(BUNDLES.map(PathBuf::from)).collect(),
+        directories: directories
+            .iter()
+            .map(|directory| directory.join("certs.d"))
+            .collect(),
+        own: None,
     }
 }
 
-/// Small letters count first, as everywhere.
-fn proxies() -> Proxies {
-    let variable = |name: &str| {
-        let small = env::var(name.to_lowercase()).ok();
-        small
-            .or_else(|| env::var(name).ok())
-            .filter(|value| !value.is_empty())
+/// podman's files, then docker's.
+fn user_auth_files() -> Vec<AuthFile> {
+    let runtime = match rustix::process::geteuid() {
+        user if user.is_root() => Some(PathBuf::from("/run/containers/0")),
+        _ => path_of("XDG_RUNTIME_DIR").map(|directory| directory.join("containers")),
     };
+    let home = path_of("HOME");
+    let docker = path_of("DOCKER_CONFIG").or_else(|| home.as_ref().map(|home| home.join(".docker")));
+    let podman = [runtime, user_configuration()].into_iter().flatten();
+    let mut files: Vec<_> = podman
+        .map(|directory| auth_file(directory.join("auth.json")))
+        .collect();
+    files.extend(docker.map(|directory| auth_file(directory.join("config.json"))));
+    files.extend(home.map(|home| AuthFile {
+        path: home.join(".dockercfg"),
+        legacy: true,
+    }));
+    files
+}
+
+fn auth_file(path: PathBuf) -> AuthFile {
+    AuthFile { path, legacy: false }
+}
+
+/// Where a user has what the system has in `/etc/containers`.
+fn user_configuration() -> Option<PathBuf> {
+    let configuration =
+        path_of("XDG_CONFIG_HOME").or_else(|| path_of("HOME").map(|home| home.join(".config")));
+    configuration.map(|directory| directory.join("containers"))
+}
+
+/// As curl does, with small letters first; but `HTTP_PROXY` with large ones too.
+fn proxies() -> Proxies {
+    let text = |names: [&str; 4]| {
+        let found = names
+            .iter()
+            .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+        found.unwrap_or_default()
+    };
+    let proxy = |text: String| Some(text).filter(|text| !text.is_empty());
     Proxies {
-        http: variable("HTTP_PROXY"),
-        https: variable("HTTPS_PROXY"),
-        except: variable("NO_PROXY").unwrap_or_default(),
+        http: proxy(text(["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])),
+        https: proxy(text(["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])),
+        except: text(["no_proxy", "NO_PROXY", "", ""]),
     }
+}
+
+fn path_of(name: &str) -> Option<PathBuf> {
+    env::var_os(name)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+}
+
+/// `NAME:PASSWORD`; a password that is not given is asked for.
+fn credential(text: &str) -> Result<Credential, CommandFailure> {
+    let (username, password) = match text.split_once(':') {
+        Some((username, password)) => (username, password.to_owned()),
+        None => (text, crate::password::ask(&format!("Password of {text}: "))?),
+    };
+    Ok(Credential::Password {
+        username: username.to_owned(),
+        password,
+    })
 }

@@ -8,6 +8,7 @@ pub(crate) mod import;
 pub(crate) mod layout;
 pub(crate) mod machine;
 pub(crate) mod reference_pages;
+pub(crate) mod transfer;
 
 use osmith_report::{Event, Failure, Observer, Outcome, Step, StepId};
 

@@ -4,4 +4,5 @@ mod errors;
 mod full;
 mod help;
 mod program;
+mod registries;
 mod users;

@@ -81,9 +81,16 @@ impl Place {
 
     /// What command lines print, with exit status, one after the other.
     pub(crate) fn transcript(&self, lines: &[&str]) -> String {
+        self.transcript_with(lines, |_| {})
+    }
+
+    /// [`Place::transcript`], of commands that are changed before they run.
+    pub(crate) fn transcript_with(&self, lines: &[&str], change: impl Fn(&mut Command)) -> String {
         let mut text = String::new();
         for line in lines {
-            let output = self.command(line).output().unwrap();
+            let mut command = self.command(line);
+            change(&mut command);
+            let output = command.output().unwrap();
             let _ = writeln!(text, "$ osmith {line}\n{}", self.plain(&said(&output)));
         }
         // Whether the user who runs the tests has subordinate ids is not the point.
