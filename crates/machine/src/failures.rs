@@ -53,6 +53,9 @@ pub struct FailedDeployment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedTry {
+    /// Which start of the machine it was: the kernel's `boot_id`.
+    #[serde(default)]
+    pub boot: String,
     /// The health check that failed, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<String>,
@@ -186,10 +189,10 @@ impl Failures {
         self.failed.drain(..superfluous);
     }
 
-    /// Adds a start that failed, in the place of what was said of the same try.
+    /// Adds a start that failed, in the place of what was said of the same start.
     pub fn record_try(&mut self, failure: FailedTry) {
         self.tries
-            .retain(|known| known.deployment != failure.deployment || known.number != failure.number);
+            .retain(|known| known.deployment != failure.deployment || known.boot != failure.boot);
         self.tries.push(failure);
     }
 
@@ -253,6 +256,7 @@ mod tests {
 
     fn failed_try(seed: &str, number: u32) -> FailedTry {
         FailedTry {
+            boot: number.to_string(),
             check: None,
             deployment: digest(seed).to_string(),
             reason: format!("try {number}"),

@@ -132,10 +132,7 @@ impl Boot<'_> {
         let mut failures = Failures::read(&self.failures())?;
         if let Some(counter) = counter {
             // The deadline was faster, and the machine is about to stop.
-            let is_left = failures
-                .tries_of(booted)
-                .any(|failed| failed.number == counter.done);
-            if is_left {
+            if self.has_failed(&failures, booted)? {
                 return Ok((false, restart(&menu, booted, counter)));
             }
             observer.require_running()?;
@@ -165,7 +162,12 @@ impl Boot<'_> {
         let restart = counter.map_or(Restart::No, |counter| restart(&menu, booted, counter));
         if let Some(counter) = counter {
             let mut failures = Failures::read(&self.failures())?;
+            // A check that failed is a better reason than the deadline that came after it.
+            if check.is_none() && self.has_failed(&failures, booted)? {
+                return Ok((false, restart));
+            }
             failures.record_try(FailedTry {
+                boot: self.boot_id()?,
                 check,
                 deployment: booted.to_string(),
                 reason: reason.to_owned(),
@@ -236,14 +238,26 @@ impl Boot<'_> {
 
     /// The deployment that runs.
     fn booted(&self) -> Result<Digest> {
-        let path = self.root.join("proc/self/mountinfo");
-        let text = fs::read_to_string(&path).map_err(file_error("read", &path))?;
-        mounts::deployment(&text).ok_or(HealthError::NotDeployed)
+        mounts::deployment(&self.read("proc/self/mountinfo")?).ok_or(HealthError::NotDeployed)
+    }
+
+    /// Whether this start is known to have failed.
+    fn has_failed(&self, failures: &Failures, booted: &Digest) -> Result<bool> {
+        let boot = self.boot_id()?;
+        Ok(failures.tries_of(booted).any(|failed| failed.boot == boot))
+    }
+
+    fn boot_id(&self) -> Result<String> {
+        Ok(self.read("proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    }
+
+    fn read(&self, path: &str) -> Result<String> {
+        let path = self.root.join(path);
+        fs::read_to_string(&path).map_err(file_error("read", &path))
     }
 
     fn uptime_seconds(&self) -> Result<u64> {
-        let path = self.root.join("proc/uptime");
-        let text = fs::read_to_string(&path).map_err(file_error("read", &path))?;
+        let text = self.read("proc/uptime")?;
         let seconds = text.split('.').next().and_then(|seconds| seconds.parse().ok());
         Ok(seconds.unwrap_or_default())
     }

@@ -86,6 +86,9 @@ impl Sample {
     }
 
     fn set_booted(&self, booted: &Digest) {
+        let path = "proc/sys/kernel/random/boot_id";
+        let starts = fs::read_to_string(self.path(path)).map_or(0, |text| text.len());
+        self.write(path, &"1".repeat(starts + 1));
         let mountinfo = format!("30 1 0:27 / / ro - overlay composefs:{booted} ro\n");
         self.write("proc/self/mountinfo", &mountinfo);
     }
@@ -314,6 +317,35 @@ fn a_deadline_leaves_what_is_counted_only() {
     let report = sample.expire();
     assert_eq!((report.reason, report.restart), (None, Restart::No));
     assert_eq!(sample.entries(), ["v2", "v1"]);
+}
+
+#[test]
+fn a_try_of_long_ago_is_no_try_of_this_start() {
+    let sample = updated();
+    sample.set_check("false");
+    sample.start();
+    sample.check();
+    // Staged anew, it has all its tries again.
+    let folder = sample.path("boot/loader/entries");
+    fs::rename(
+        folder.join("bootc_x-v2-1+2-1.conf"),
+        folder.join("bootc_x-v2-1+3.conf"),
+    )
+    .unwrap();
+    sample.set_check("true");
+    sample.start();
+    assert!(sample.check().is_blessed);
+}
+
+#[test]
+fn a_deadline_after_a_check_that_failed_keeps_the_reason() {
+    let sample = updated();
+    sample.set_check("false");
+    sample.start();
+    sample.check();
+    let before = (sample.failures(), sample.log().len());
+    assert_eq!(sample.expire().restart, Restart::TryAgain { left: 2 });
+    assert_eq!((sample.failures(), sample.log().len()), before);
 }
 
 #[test]
