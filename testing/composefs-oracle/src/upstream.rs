@@ -19,8 +19,17 @@ pub fn image(tree: &Tree<Content>) -> Vec<u8> {
 
 /// The image that upstream writes of its own tree.
 pub fn image_of(file_system: FileSystem<Sha512HashValue>) -> Vec<u8> {
+    image_versioned(file_system, FormatVersion::V1)
+}
+
+/// The image in the format of older repositories.
+pub fn legacy_image(tree: &Tree<Content>) -> Vec<u8> {
+    image_versioned(file_system(tree), FormatVersion::V2)
+}
+
+fn image_versioned(file_system: FileSystem<Sha512HashValue>, version: FormatVersion) -> Vec<u8> {
     let valid = ValidatedFileSystem::new(file_system).expect("upstream takes the tree");
-    mkfs_erofs_versioned(&valid, FormatVersion::V1).into_vec()
+    mkfs_erofs_versioned(&valid, version).into_vec()
 }
 
 /// The tree as upstream has it.

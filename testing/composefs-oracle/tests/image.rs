@@ -1,12 +1,15 @@
 //! Our composefs images against upstream's, byte by byte.
 
+use std::collections::BTreeSet;
+
 use composefs_oracle::{trees, upstream};
 use osmith_formats::composefs;
-use osmith_formats::tree::{Content, Tree};
+use osmith_formats::tree::{Content, Node, Tree};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 fn compare(tree: &Tree<Content>) -> Result<(), TestCaseError> {
+    find_objects(tree)?;
     let ours = composefs::image(tree).map_err(|error| TestCaseError::fail(error.to_string()))?;
     let theirs = upstream::image(tree);
     let different = ours.iter().zip(&theirs).position(|(a, b)| a != b);
@@ -15,6 +18,20 @@ fn compare(tree: &Tree<Content>) -> Result<(), TestCaseError> {
         ours == theirs,
         "first difference at {different:x?}, lengths {lengths:x?}"
     );
+    Ok(())
+}
+
+/// In images of the format that upstream had before, too.
+fn find_objects(tree: &Tree<Content>) -> Result<(), TestCaseError> {
+    let named = tree.walk().into_iter();
+    let named = named.filter_map(|(_, id)| match tree.inode(id).node {
+        Node::Regular(Content::Object { digest, .. }) => Some(digest),
+        _ => None,
+    });
+    let expected: BTreeSet<_> = named.collect();
+    let found = composefs::objects(&upstream::legacy_image(tree));
+    let found = found.map_err(|error| TestCaseError::fail(error.to_string()))?;
+    prop_assert!(found == expected, "other objects are found in the legacy image");
     Ok(())
 }
 
