@@ -5,7 +5,7 @@ use std::io;
 use osmith_report::Observer;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, files};
 use crate::digest::{Digesting, Sha256Digest};
 use crate::layer::{Layer, LayerId};
 use crate::tar;
@@ -34,7 +34,10 @@ impl Store {
         };
         let (id, bytes) = layer.to_bytes().map_err(failed)?;
         let path = layer_path(&id);
-        if !self.contains(&path)? {
+        let found =
+            files::size_bytes(self.root(), &path).map_err(|error| self.io("look for", &path, error))?;
+        // One that a crash cut short is written again.
+        if found != Some(bytes.len() as u64) {
             self.write(&path, &bytes)?;
         }
         Ok(id)
@@ -72,16 +75,19 @@ impl Store {
     /// The tar stream that osmith writes for a layer. Computed once a layer: all contents are read and hashed.
     pub fn tar_stream(&self, id: &LayerId, observer: &dyn Observer) -> Result<TarStream, StoreError> {
         let path = format!("tars/{}", id.hex());
-        if let Some(bytes) = self.read(&path)? {
-            return self.parse("tar record", &id.0, &bytes);
+        // One that a crash cut short is made again.
+        let known = self.read(&path)?;
+        if let Some(known) = known.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            return Ok(known);
         }
         let mut sink = Digesting::new(io::sink());
         self.write_tar(id, &mut sink, observer)?;
         let (_, diff_id, size_bytes) = sink.finish();
         let stream = TarStream { diff_id, size_bytes };
         if self.require_writable().is_ok() {
-            self.write(&path, &crate::manifest::to_json(&stream))?;
+            // In this order: who finds the first does not write the second.
             self.put_diff(&diff_id, id)?;
+            self.write(&path, &crate::manifest::to_json(&stream))?;
         }
         Ok(stream)
     }

@@ -217,7 +217,12 @@ impl Store {
 
     fn write(&self, path: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.require_writable()?;
-        files::write(self.root(), path, bytes).map_err(|error| self.io("write", path, error))
+        let written = match self.owner {
+            ObjectOwner::Store => files::write(self.root(), path, bytes),
+            // A machine's power may fail, and the next try is to find nothing cut short.
+            ObjectOwner::Repository => files::write_durably(self.root(), path, bytes),
+        };
+        written.map_err(|error| self.io("write", path, error))
     }
 
     fn contains(&self, path: &str) -> Result<bool, StoreError> {

@@ -42,6 +42,8 @@ fn at_boot(args: &HealthArgs, observer: &dyn Observer) -> CommandResult {
     if report.is_blessed {
         note(observer, "the deployment is healthy, and stays");
     }
+    // Who may not see it all otherwise is told a little late, then.
+    let _ = osmith_machine::status::publish(Path::new(ROOT));
     restart(report.restart, observer)?;
     match report.reason {
         None => Ok(()),

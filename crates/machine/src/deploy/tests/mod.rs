@@ -1,3 +1,5 @@
+mod crash;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +21,27 @@ use crate::status::status;
 
 /// A machine in a folder: its root directory with `sysroot`, the ESP at `boot`, and what the kernel says.
 struct Sample {
-    root: TempDir,
+    root: Folder,
+}
+
+/// Where a sample is.
+enum Folder {
+    /// In a folder of its own.
+    Own(TempDir),
+    /// In `root` of a folder of its own.
+    Copy(TempDir),
+    /// In a folder of another process.
+    Borrowed(PathBuf),
+}
+
+impl Folder {
+    fn path(&self) -> PathBuf {
+        match self {
+            Folder::Own(folder) => folder.path().to_owned(),
+            Folder::Copy(folder) => folder.path().join("root"),
+            Folder::Borrowed(path) => path.clone(),
+        }
+    }
 }
 
 /// The files of an image, by path.
@@ -132,7 +154,9 @@ impl Sample {
             &store,
             &root.path().join("boot"),
         );
-        let sample = Sample { root };
+        let sample = Sample {
+            root: Folder::Own(root),
+        };
         sample.boot(&deployed.digest);
         sample
     }
@@ -164,7 +188,7 @@ impl Sample {
     }
 
     fn esp(&self) -> Esp {
-        Esp::open(self.root.path(), crate::esp::EspAccess::Write).unwrap()
+        Esp::open(&self.root.path(), crate::esp::EspAccess::Write).unwrap()
     }
 
     fn machine(&self) -> Machine {
@@ -172,7 +196,7 @@ impl Sample {
             image: open_directory(self.path("image")).unwrap(),
             etc: open_directory(self.path("etc")).unwrap(),
         };
-        Machine::open(self.root.path(), views, "test", &Silent).unwrap()
+        Machine::open(&self.root.path(), views, "test", &Silent).unwrap()
     }
 
     /// Shows the root directory of the image of a deployment at `image`.
@@ -274,7 +298,7 @@ fn an_update_starts_after_the_shutdown_and_can_be_taken_back() {
     let second = sample.staged(&files("2"));
     assert_ne!(first, second);
     assert_eq!(sample.esp().menu().unwrap().deployments(), [first]);
-    let shown = status(sample.root.path()).unwrap().host.status;
+    let shown = status(&sample.root.path()).unwrap().host.status;
     assert_eq!(
         shown.staged.unwrap().composefs.unwrap().verity,
         second.to_string()
@@ -373,7 +397,7 @@ fn pinned_deployments_stay() {
     assert_eq!(menu.entries.len(), 3);
     assert_eq!(menu.deployments()[2], first);
     sample.require_bootable(&first);
-    let shown = status(sample.root.path()).unwrap().host.status;
+    let shown = status(&sample.root.path()).unwrap().host.status;
     assert!(shown.other_deployments[0].pinned);
     let machine = sample.machine();
     let digits = first.to_string();
