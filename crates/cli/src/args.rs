@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod registry;
 
 pub(crate) use registry::{
-    LoginArgs, LogoutArgs, PullArgs, PushArgs, PushCompression, RegistryOptions, TransferOptions,
+    CopyArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, PushCompression, RegistryOptions, TransferOptions,
 };
 
 /// Image mode for Linux: build, test, deploy and manage an operating system defined by a Containerfile.
@@ -81,6 +81,7 @@ pub(crate) enum Command {
     Load(LoadArgs),
     Push(PushArgs),
     Pull(PullArgs),
+    Copy(CopyArgs),
     Login(LoginArgs),
     Logout(LogoutArgs),
     Disk(DiskArgs),

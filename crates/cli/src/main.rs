@@ -21,7 +21,7 @@ use osmith_image::store::{Access, Store};
 use osmith_report::Failure;
 
 use args::{Cli, Command, EtcCommand};
-use commands::{build, disk, drift, images, import, layout, machine, reference_pages, transfer};
+use commands::{build, copy, disk, drift, images, import, layout, machine, reference_pages, transfer};
 use progress::{Console, Messages};
 
 fn main() -> ExitCode {
@@ -75,6 +75,7 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
         Command::Load(args) => layout::load(args, &store(Access::ReadWrite)?, console),
         Command::Push(args) => transfer::push(args, &store(Access::ReadWrite)?, console),
         Command::Pull(args) => transfer::pull(args, &store(Access::ReadWrite)?, console),
+        Command::Copy(args) => copy::copy(args, console),
         Command::Login(args) => transfer::login(args, console),
         Command::Logout(args) => transfer::logout(args),
         Command::Disk(args) => disk::disk(args, &store(Access::ReadOnly)?, console),

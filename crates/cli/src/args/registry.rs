@@ -101,6 +101,52 @@ pub(crate) struct PullArgs {
     pub(crate) images: Vec<String>,
 }
 
+/// Copy an image from one place to another, without changing it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Places are docker://NAME in a registry, oci:DIR[:NAME] and oci-archive:FILE[:NAME]. Prints the digest of the copy.
+
+Examples:
+  osmith copy docker://registry.example.org/os/base:13 docker://inside.example.org/os/base:13
+  osmith copy --all docker://registry.example.org/os/base docker://inside.example.org/os/base
+  osmith copy docker://registry.example.org/os/base:13 oci-archive:base.tar")]
+pub(crate) struct CopyArgs {
+    /// Copy the images for all kinds of machines, from one registry to another
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// The file with passwords [default: podman's, then docker's]
+    #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE", hide_env_values = true)]
+    pub(crate) authfile: Option<PathBuf>,
+    /// Check certificates of the source and refuse HTTP
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    pub(crate) src_tls_verify: Option<bool>,
+    /// Check certificates of the destination and refuse HTTP
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    pub(crate) dest_tls_verify: Option<bool>,
+    /// The directory with the certificates of the source
+    #[arg(long, value_name = "DIR")]
+    pub(crate) src_cert_dir: Option<PathBuf>,
+    /// The directory with the certificates of the destination
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dest_cert_dir: Option<PathBuf>,
+    /// The name and the password for the source
+    #[arg(long, value_name = "NAME[:PASSWORD]")]
+    pub(crate) src_creds: Option<String>,
+    /// The name and the password for the destination
+    #[arg(long, value_name = "NAME[:PASSWORD]")]
+    pub(crate) dest_creds: Option<String>,
+    /// How often to try again what fails on the way
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) retry_times: u32,
+    /// Write the digest of the copy to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) digestfile: Option<PathBuf>,
+    /// Where from
+    pub(crate) source: String,
+    /// Where to
+    pub(crate) destination: String,
+}
+
 /// Remember a password for a registry, when the registry has accepted it
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -179,7 +179,7 @@ fn encoding(args: &PushArgs) -> Result<Encoding, CommandFailure> {
     Err(CommandFailure::new(Class::Usage, text).hint(format!("choose one from {first} to {last}")))
 }
 
-fn host_platform() -> Platform {
+pub(super) fn host_platform() -> Platform {
     ImageConfig::new(host_architecture(), "linux").platform()
 }
 
@@ -194,7 +194,7 @@ fn password_from_input() -> Result<String, CommandFailure> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-fn write_digest(path: &Path, digest: &str) -> Result<(), CommandFailure> {
+pub(super) fn write_digest(path: &Path, digest: &str) -> Result<(), CommandFailure> {
     std::fs::write(path, digest).map_err(|error| {
         CommandFailure::new(Class::Environment, format!("cannot write '{}'", path.display())).because(error)
     })

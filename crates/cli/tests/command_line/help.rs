@@ -16,6 +16,7 @@ const COMMANDS: &[&str] = &[
     "load",
     "push",
     "pull",
+    "copy",
     "login",
     "logout",
     "disk",

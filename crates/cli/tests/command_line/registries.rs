@@ -186,3 +186,52 @@ fn configurations() {
     text += &transcript(&place, "127.0.0.1:1", &["pull REGISTRY/web"]);
     assert_snapshot!(text);
 }
+
+#[test]
+fn copies() {
+    let Some(registry) = Registry::start() else { return };
+    let place = place();
+    place.image("localhost/web", &[("page", "hello")]);
+    place.ok("save --format oci-archive -o web.tar localhost/web");
+    place.ok("save --format oci-dir -o several localhost/web");
+    let text = transcript(
+        &place,
+        registry.address(),
+        &[
+            "copy oci-archive:web.tar somewhere",
+            "copy --all oci-archive:web.tar oci:out",
+            "copy oci-archive:nothing oci:out",
+            "copy docker://REGISTRY/web oci:out",
+            "copy --src-tls-verify=false docker://REGISTRY/web oci:out",
+        ],
+    );
+    assert_snapshot!(text);
+    assert!(!place.path().join("out").exists());
+    let digests = transcript(
+        &place,
+        registry.address(),
+        &[
+            "copy --dest-tls-verify=false oci-archive:web.tar docker://REGISTRY/web:1",
+            "copy --src-tls-verify=false --dest-tls-verify=false docker://REGISTRY/web:1 docker://REGISTRY/other:1",
+            "copy --src-tls-verify=false docker://REGISTRY/other:1 oci:out:localhost/web",
+            "copy oci:out oci-archive:again.tar",
+        ],
+    );
+    let digests: Vec<_> = digests
+        .lines()
+        .filter(|line| line.starts_with("sha256:"))
+        .collect();
+    assert!(
+        digests.len() == 4 && digests.iter().all(|digest| *digest == digests[0]),
+        "{digests:?}"
+    );
+    let left = fs::read_dir(place.path()).unwrap().filter(|entry| {
+        entry
+            .as_ref()
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with(".osmith")
+    });
+    assert_eq!(left.count(), 0);
+}

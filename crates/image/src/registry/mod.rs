@@ -2,7 +2,8 @@
 //!
 //! Source: OCI distribution specification 1.1; for everything around it the formats and habits of podman and skopeo.
 //!
-//! [`resolve`] finds out what a name stands for, [`pull`] fetches it into a store, [`push`] sends it from one. A [`Client`] is told in its
+//! [`resolve`] finds out what a name stands for, [`pull`] fetches it into a store, [`push`] sends it from one, [`copy`] needs none.
+//! A [`Client`] is told in its
 //! [`Settings`] what there is to know; nothing is read from the environment here.
 
 mod authentication;
@@ -11,6 +12,7 @@ mod certificates;
 mod challenge;
 mod client;
 mod configuration;
+mod copy;
 mod credentials;
 mod error;
 mod follow;
@@ -28,6 +30,7 @@ pub use authentication::Credential;
 pub use certificates::CertificatePaths;
 pub use client::{Client, Settings};
 pub use configuration::{Configuration, ConfigurationError};
+pub use copy::{Copied, Endpoint, copy};
 pub use credentials::{
     AuthFile, Credentials, CredentialsError, erase_all_credentials, erase_credential, store_credential,
 };

@@ -218,7 +218,7 @@ impl Blobs for Source<'_> {
 
 /// Does something with the first repository that it works with. A mirror that fails is told of, and the next one tried;
 /// the error of the last one counts.
-fn from_any<'a, T>(
+pub(super) fn from_any<'a, T>(
     repositories: &[Repository<'a>],
     mut attempt: impl FnMut(&Repository<'a>) -> Result<T, RegistryError>,
 ) -> Result<T, RegistryError> {

@@ -173,20 +173,13 @@ impl Sending<'_> {
             return Ok(PRESENT);
         }
         for origin in self.other_origins(&descriptor.digest)? {
-            match self.repository.begin_mount(&descriptor.digest, &origin) {
-                Ok(Begun::Mounted) => {
-                    return Ok(Sent {
-                        blobs_mounted: 1,
-                        ..Sent::default()
-                    });
-                }
-                Ok(Begun::Upload(upload)) => {
+            match self.repository.try_mount(&descriptor.digest, &origin)? {
+                Some(Begun::Mounted) => return Ok(MOUNTED),
+                Some(Begun::Upload(upload)) => {
                     begun = Some(upload);
                     break;
                 }
-                // We may not be allowed to read there, or it may be gone; the bytes are here.
-                Err(RegistryError::Interrupted(interrupted)) => return Err(interrupted.into()),
-                Err(_) => {}
+                None => {}
             }
         }
         self.send_file(descriptor, file, begun, Some(self.meter))?;
@@ -293,14 +286,24 @@ impl Sending<'_> {
     }
 }
 
-const PRESENT: Sent = Sent {
+/// A blob that was there.
+pub(super) const PRESENT: Sent = Sent {
     sent_bytes: 0,
     blobs_sent: 0,
     blobs_mounted: 0,
     blobs_present: 1,
 };
 
-fn sent(size_bytes: u64) -> Sent {
+/// A blob that was in another repository.
+pub(super) const MOUNTED: Sent = Sent {
+    sent_bytes: 0,
+    blobs_sent: 0,
+    blobs_mounted: 1,
+    blobs_present: 0,
+};
+
+/// A blob that was sent.
+pub(super) fn sent(size_bytes: u64) -> Sent {
     Sent {
         sent_bytes: size_bytes,
         blobs_sent: 1,

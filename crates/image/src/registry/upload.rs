@@ -51,8 +51,20 @@ impl Repository<'_> {
     }
 
     /// Asks for a blob of another repository of the same registry. A registry that does not know such a thing, or the
-    /// blob there, begins an upload.
-    pub(super) fn begin_mount(&self, digest: &Sha256Digest, from: &str) -> Result<Begun, RegistryError> {
+    /// blob there, begins an upload. Where we may not read there is `None`: the bytes are here, too.
+    pub(super) fn try_mount(
+        &self,
+        digest: &Sha256Digest,
+        from: &str,
+    ) -> Result<Option<Begun>, RegistryError> {
+        match self.begin_mount(digest, from) {
+            Ok(begun) => Ok(Some(begun)),
+            Err(RegistryError::Interrupted(interrupted)) => Err(interrupted.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn begin_mount(&self, digest: &Sha256Digest, from: &str) -> Result<Begun, RegistryError> {
         let operation = format!("the request for the blob {digest} of '{from}'");
         self.tries(|| {
             let path = format!("blobs/uploads/?mount={digest}&from={from}");

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use osmith_image::compression::Codec;
 use osmith_image::layout::{LoadOptions, load};
-use osmith_image::registry::{Client, PullOptions, PushOptions, Sent, pull, push, resolve};
+use osmith_image::registry::{Client, Endpoint, PullOptions, PushOptions, Sent, pull, push, resolve};
 use osmith_image::store::{Encoding, Image, Store};
 use osmith_image::{Descriptor, IntakeOptions, media_type};
 use osmith_report::Silent;
@@ -182,4 +182,101 @@ fn the_blob_of_a_pull_is_known_to_be_there() {
     let pulled = pull(&client, &resolved, &other, &PullOptions::default(), &Silent, STEP).unwrap();
     let sent = pushed(&client, &pulled.image, &other, &name("two"), Codec::Zstd);
     assert_eq!((sent.blobs_mounted, sent.blobs_sent), (1, 1));
+}
+
+#[test]
+fn an_index_is_copied_whole_or_for_one_kind_of_machine() {
+    let Some((from, to)) = Registry::start().zip(Registry::start()) else {
+        return;
+    };
+    let Some(skopeo) = oracle::require("skopeo") else {
+        return;
+    };
+    // Two images, and an index of them, put there by hand.
+    let (_directory, store) = store();
+    let client = client();
+    let name = |registry: &Registry, rest: &str| format!("{}/shop/os{rest}", registry.address());
+    let manifests = ["amd64", "arm64"].map(|architecture| {
+        let image = sample(
+            &store,
+            &format!("localhost/{architecture}"),
+            architecture.len() as u32 * 3 + u32::from(architecture.as_bytes()[1]),
+        );
+        let tag = name(&from, &format!(":{architecture}"));
+        push(
+            &client,
+            &image,
+            &store,
+            &reference(&tag),
+            &push_options(Codec::Gzip),
+            &Silent,
+            STEP,
+        )
+        .unwrap();
+        let raw = run(Command::new(&skopeo)
+            .args(["inspect", "--raw", "--tls-verify=false"])
+            .arg(format!("docker://{tag}")));
+        let mut descriptor = Descriptor::of(media_type::MANIFEST, raw.as_bytes());
+        descriptor.platform = Some(osmith_image::Platform::new("linux", architecture));
+        descriptor
+    });
+    let index = osmith_image::Index::new(manifests.to_vec()).to_bytes();
+    put_index(&name(&from, ":1"), &index);
+
+    let copied = |tag: &str, platform: Option<&osmith_image::Platform>| {
+        let (from_name, to_name) = (reference(&name(&from, ":1")), reference(&name(&to, tag)));
+        let endpoint = |name| Endpoint {
+            client: &client,
+            name,
+        };
+        osmith_image::registry::copy(endpoint(&from_name), endpoint(&to_name), platform, &Silent, STEP)
+            .unwrap()
+    };
+    let one = copied(":one", Some(&osmith_image::Platform::new("linux", "arm64")));
+    assert_eq!((one.digest, one.sent.blobs_sent), (manifests[1].digest, 2));
+    let all = copied(":all", None);
+    assert_eq!(all.digest, osmith_image::Sha256Digest::of(&index));
+    assert_eq!((all.sent.blobs_sent, all.sent.blobs_present), (2, 2));
+    for (platform, expected) in [("amd64", &manifests[0]), ("arm64", &manifests[1])] {
+        let wanted = osmith_image::Platform::new("linux", platform);
+        // Both say amd64 in their configuration.
+        let found = resolve(&client, &reference(&name(&to, ":all")), &wanted, &Silent);
+        match platform {
+            "amd64" => assert_eq!(found.unwrap().manifest_digest, expected.digest),
+            _ => assert!(found.unwrap_err().to_string().contains("for linux/amd64")),
+        }
+    }
+    run(Command::new(&skopeo)
+        .args(["inspect", "--tls-verify=false"])
+        .arg(format!("docker://{}", name(&to, ":all"))));
+    // Within a registry nothing is sent.
+    let (from_name, to_name) = (
+        reference(&name(&to, ":all")),
+        reference(&format!("{}/other:1", to.address())),
+    );
+    let endpoint = |name| Endpoint {
+        client: &client,
+        name,
+    };
+    let mounted =
+        osmith_image::registry::copy(endpoint(&from_name), endpoint(&to_name), None, &Silent, STEP).unwrap();
+    assert_eq!((mounted.sent.blobs_mounted, mounted.sent.sent_bytes), (4, 0));
+}
+
+fn put_index(name: &str, index: &[u8]) {
+    use std::io::{Read as _, Write as _};
+    let (host, rest) = name.split_once('/').unwrap();
+    let (path, tag) = rest.split_once(':').unwrap();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    let head = format!(
+        "PUT /v2/{path}/manifests/{tag} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: {}\r\n\
+         Content-Length: {}\r\n\r\n",
+        media_type::INDEX,
+        index.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(index).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
 }
