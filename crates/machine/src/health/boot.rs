@@ -180,8 +180,8 @@ impl Boot<'_> {
         observer.require_running()?;
         let message = match restart {
             Restart::No => reason.to_owned(),
-            Restart::TryAgain { left } => format!("{reason}; started again, {left} tries are left"),
-            Restart::FallBack => format!("{reason}; left for the deployment before"),
+            Restart::TryAgain { left } => format!("{reason}; the machine restarts, tries left: {left}"),
+            Restart::FallBack => format!("{reason}; the machine restarts into the deployment before"),
         };
         self.log(booted, LoggedResult::Failure, Some(message))?;
         Ok((false, restart))

@@ -84,12 +84,9 @@ fn restart(restart: Restart, observer: &dyn Observer) -> CommandResult {
     match restart {
         Restart::No => return Ok(()),
         Restart::TryAgain { left } => {
-            note(
-                observer,
-                &format!("restarting: this deployment has {left} tries left"),
-            );
+            note(observer, &format!("the machine restarts; tries left: {left}"));
         }
-        Restart::FallBack => note(observer, "restarting: the deployment before is to start"),
+        Restart::FallBack => note(observer, "the machine restarts into the deployment before"),
     }
     reboot()
 }
