@@ -63,24 +63,24 @@ impl Documents {
     }
 }
 
-/// The manifest for a platform: the one with the same variant, or one without, or any.
+/// The manifest for a platform: the one with the same variant of the processor, or the best that the processor can run;
+/// one that does not say what it is for only if there is no other.
 pub(crate) fn choose<'a>(
     manifests: impl Iterator<Item = &'a Descriptor>,
     wanted: &Platform,
 ) -> Result<&'a Descriptor, IntakeError> {
     let (mut fitting, mut available) = (Vec::new(), Vec::new());
     for manifest in manifests {
-        match &manifest.platform {
-            None => fitting.push((2, manifest)),
+        let rank = match &manifest.platform {
+            None => Some(UNSAID),
             Some(platform) if platform.os == wanted.os && platform.architecture == wanted.architecture => {
-                let rank = match &platform.variant {
-                    variant if *variant == wanted.variant => 0,
-                    None => 1,
-                    Some(_) => 3,
-                };
-                fitting.push((rank, manifest));
+                variant_rank(wanted, platform)
             }
-            Some(platform) => available.push(platform.to_string()),
+            Some(_) => None,
+        };
+        match rank {
+            Some(rank) => fitting.push((rank, manifest)),
+            None => available.extend(manifest.platform.as_ref().map(Platform::to_string)),
         }
     }
     let best = fitting.into_iter().min_by_key(|(rank, _)| *rank);
@@ -88,6 +88,32 @@ pub(crate) fn choose<'a>(
         wanted: wanted.to_string(),
         available,
     })
+}
+
+const UNSAID: u32 = 1000;
+/// The variant is for other processors of the same kind, or nobody knows.
+const FOREIGN: u32 = 100;
+
+/// How far a variant is from the one that is wanted: 0 is the same. A processor runs what is for its predecessors, and
+/// arm processors refuse what is for their successors.
+fn variant_rank(wanted: &Platform, found: &Platform) -> Option<u32> {
+    match (level(wanted), level(found)) {
+        (Some(wanted), Some(found)) if found <= wanted => Some(wanted - found),
+        (Some(_), Some(_)) if wanted.architecture == "arm" => None,
+        _ if wanted.variant == found.variant => Some(0),
+        _ => Some(FOREIGN),
+    }
+}
+
+/// The number of a variant; where there is none, of what is meant by that.
+fn level(platform: &Platform) -> Option<u32> {
+    match (&platform.variant, platform.architecture.as_str()) {
+        (Some(variant), _) => variant.strip_prefix('v').unwrap_or(variant).parse().ok(),
+        (None, "arm64") => Some(8),
+        (None, "arm") => Some(7),
+        (None, "amd64") => Some(1),
+        (None, _) => None,
+    }
 }
 
 /// Checks that bytes are those of a descriptor.
@@ -159,4 +185,56 @@ fn require_short(what: &'static str, descriptor: &Descriptor) -> Result<(), Inta
 
 fn malformed(name: String) -> impl FnOnce(JsonError) -> IntakeError {
     move |source| IntakeError::Json { name, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn platform(text: &str) -> Platform {
+        let mut parts = text.split('/');
+        let mut platform = Platform::new(parts.next().unwrap(), parts.next().unwrap());
+        platform.variant = parts.next().map(str::to_owned);
+        platform
+    }
+
+    #[test]
+    fn the_best_variant_is_chosen() {
+        for (wanted, available, expected) in [
+            ("linux/amd64", vec!["linux/arm64", "linux/amd64"], Some(1)),
+            ("linux/arm64", vec!["linux/arm64/v9", "linux/arm64/v8"], Some(1)),
+            ("linux/arm64/v8", vec!["linux/arm64"], Some(0)),
+            (
+                "linux/arm",
+                vec!["linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm/v8"],
+                Some(2),
+            ),
+            ("linux/arm/v6", vec!["linux/arm/v7", "linux/arm/v5"], Some(1)),
+            ("linux/arm/v6", vec!["linux/arm/v7"], None),
+            (
+                "linux/amd64/v3",
+                vec!["linux/amd64", "linux/amd64/v2", "linux/amd64/v4"],
+                Some(1),
+            ),
+            ("linux/amd64", vec!["linux/amd64/v3"], Some(0)),
+            ("linux/s390x", vec!["-", "linux/s390x"], Some(1)),
+            ("linux/s390x", vec!["linux/amd64", "-"], Some(1)),
+            ("linux/s390x", vec!["linux/amd64", "windows/s390x"], None),
+        ] {
+            let manifests: Vec<_> = available
+                .iter()
+                .map(|text| {
+                    let mut descriptor = Descriptor::of(media_type::MANIFEST, text.as_bytes());
+                    descriptor.platform = (*text != "-").then(|| platform(text));
+                    descriptor
+                })
+                .collect();
+            let chosen = choose(manifests.iter(), &platform(wanted)).ok();
+            assert_eq!(
+                chosen,
+                expected.map(|index| &manifests[index]),
+                "{wanted} of {available:?}"
+            );
+        }
+    }
 }

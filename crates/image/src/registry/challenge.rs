@@ -10,7 +10,7 @@
 
 /// A way to authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Challenge {
+pub enum Challenge {
     /// A name and a password with every request.
     Basic,
     /// A token that is asked for elsewhere.
@@ -25,7 +25,7 @@ pub(crate) enum Challenge {
 }
 
 /// The challenges of a header that are known, in their order. What is malformed is left out.
-pub(crate) fn parse_challenges(header: &str) -> Vec<Challenge> {
+pub fn parse_challenges(header: &str) -> Vec<Challenge> {
     let mut text = Text(header);
     let mut found = Vec::new();
     while let Some(scheme) = text.next_scheme() {

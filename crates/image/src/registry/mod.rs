@@ -28,8 +28,9 @@ mod wire;
 
 pub use authentication::Credential;
 pub use certificates::CertificatePaths;
+pub use challenge::{Challenge, parse_challenges};
 pub use client::{Client, Settings};
-pub use configuration::{Configuration, ConfigurationError};
+pub use configuration::{Configuration, ConfigurationError, Place};
 pub use copy::{Copied, Endpoint, copy};
 pub use credentials::{
     AuthFile, Credentials, CredentialsError, erase_all_credentials, erase_credential, store_credential,

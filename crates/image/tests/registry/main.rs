@@ -4,3 +4,4 @@ mod faults;
 mod images;
 mod pull;
 mod push;
+mod tls;
