@@ -25,7 +25,9 @@ impl Console {
     /// The renderer for that mode; `interrupt` becomes true when the user asks to stop.
     pub(crate) fn new(mode: ProgressMode, interrupt: Arc<AtomicBool>) -> Self {
         let mode = match mode {
-            ProgressMode::Auto if std::io::stderr().is_terminal() => ProgressMode::Term,
+            ProgressMode::Auto if std::io::stderr().is_terminal() && term::Term::new().is_drawn() => {
+                ProgressMode::Term
+            }
             ProgressMode::Auto => ProgressMode::Plain,
             chosen => chosen,
         };

@@ -1,6 +1,7 @@
 //! A display on a terminal: finished steps stay as lines, running ones show a bar that moves.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,9 +29,17 @@ impl Term {
         }
     }
 
+    /// Whether the terminal can be drawn on. The console of a service, without `TERM`, cannot.
+    pub(super) fn is_drawn(&self) -> bool {
+        !self.display.is_hidden()
+    }
+
     fn print(&self, line: &str) {
         // A terminal that went away must not stop the work.
-        let _ = self.display.println(line);
+        let _ = match self.is_drawn() {
+            true => self.display.println(line),
+            false => writeln!(std::io::stderr().lock(), "{line}"),
+        };
     }
 }
 
