@@ -1,8 +1,11 @@
 //! Images in a machine's store, whose objects are those of the repository.
 
 use std::collections::{BTreeSet, HashSet};
+use std::io::{self, Read};
 
+use osmith_formats::composefs;
 use osmith_formats::tree::{Content, Node, Tree};
+use osmith_formats::verity::Digest;
 use osmith_image::store::{Image, Store};
 use osmith_image::{Reference, Sha256Digest};
 
@@ -18,7 +21,7 @@ pub fn image_name(manifest: &Sha256Digest) -> Option<Reference> {
 /// The diff IDs of layers with contents that the image needs and the repository does not have: a later layer of a
 /// deployment that was collected hid them, or the disk lost them.
 pub fn incomplete_layers(store: &Store, image: &Image) -> Result<BTreeSet<Sha256Digest>> {
-    let missing: HashSet<_> = missing_contents(store, &image.tree(store)?)?
+    let missing: HashSet<_> = missing_contents(store, &needed(store, image)?)?
         .into_iter()
         .collect();
     let mut incomplete = BTreeSet::new();
@@ -35,6 +38,25 @@ pub fn incomplete_layers(store: &Store, image: &Image) -> Result<BTreeSet<Sha256
         }
     }
     Ok(incomplete)
+}
+
+/// The tree that a machine boots from, which leaves out some folders; all of it if what decides that is missing.
+fn needed(store: &Store, image: &Image) -> Result<Tree> {
+    let bootable = composefs::bootable(image.tree(store)?, &mut |digest| read_object(store, digest));
+    match bootable {
+        Ok(tree) => Ok(tree),
+        Err(_) => Ok(image.tree(store)?),
+    }
+}
+
+/// The bytes of an object.
+pub(super) fn read_object(store: &Store, digest: &Digest) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    store
+        .read_object(digest)
+        .map_err(io::Error::other)?
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The contents of files of a tree that are not in the store.

@@ -4,7 +4,6 @@
 //! image, streams, state folder, kernel files, and last the boot menu for the shutdown; only then the file that tells
 //! the shutdown to use it. Whatever is left half done is of no deployment and is removed by the next operation.
 
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -15,7 +14,7 @@ use osmith_image::store::{Image, Store};
 use osmith_report::Observer;
 use osmith_sys::file::open_directory;
 
-use super::images::missing_contents;
+use super::images::{missing_contents, read_object};
 use super::write::TreeWriter;
 use super::{DeployError, STAGED, failed, unstage};
 use crate::boot_menu::{BootCounter, BootMenu, MenuEntry};
@@ -78,9 +77,9 @@ pub fn stage(
     let manifest = store.blob_bytes(&request.image.manifest_digest)?;
     let config = store.blob_bytes(&request.image.id())?;
     let (image, architecture) = install_image(store, request.image, &manifest, &config)?;
-    require_objects(store, &image.tree)?;
     let is_counted = checks_health(machine, &image.tree);
     let prepared = prepare(image, &mut |digest| read_object(store, digest))?;
+    require_objects(store, prepared.tree())?;
     observer.require_running()?;
     let transaction = Transaction {
         machine,
@@ -126,13 +125,6 @@ fn require_objects(store: &Store, tree: &Tree) -> Result<()> {
         }),
         _ => Ok(()),
     }
-}
-
-fn read_object(store: &Store, digest: &Digest) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let object = store.read_object(digest).map_err(std::io::Error::other)?;
-    { object }.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Whether the image takes the boot counter away when it is healthy. One that does not would be left after its tries.

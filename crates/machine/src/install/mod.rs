@@ -175,6 +175,11 @@ pub fn deployment(
 }
 
 impl PreparedImage<'_> {
+    /// The tree the machine boots from.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// The origin file of the deployment.
     pub(crate) fn origin(&self, source: &ImageSource) -> Origin {
         Origin {

@@ -382,6 +382,32 @@ fn what_no_deployment_needs_goes() {
 }
 
 #[test]
+fn contents_that_only_a_layer_has_are_found_and_those_of_other_folders_are_not_needed() {
+    let sample = Sample::new();
+    let machine = sample.machine();
+    let store = machine.open_store().unwrap();
+    let mut files = files("2");
+    files.insert("boot/leftover", vec![8; 100]);
+    let image = commit(&store, &files);
+    let object = |bytes: &[u8]| store.object_file(&Digest::of(bytes));
+    fs::remove_file(object(&[8; 100])).unwrap();
+    assert!(incomplete_layers(&store, &image).unwrap().is_empty());
+    fs::remove_file(object(&files["usr/share/version"])).unwrap();
+    let incomplete: Vec<_> = incomplete_layers(&store, &image).unwrap().into_iter().collect();
+    assert_eq!(incomplete, image.config.rootfs.diff_ids);
+    let request = StageRequest {
+        image: &image,
+        source: ImageSource::registry("registry.example.org/os:2"),
+        download_only: false,
+    };
+    let error = stage(&machine, &store, &request, &Silent).unwrap_err();
+    assert!(
+        matches!(error, DeployError::MissingObjects { count: 1, .. }),
+        "{error}"
+    );
+}
+
+#[test]
 fn pinned_deployments_stay() {
     let sample = Sample::new();
     let first = sample.machine().booted();
