@@ -1,6 +1,9 @@
 //! Images to and from registries, as a user sees it.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use insta::assert_snapshot;
 use osmith_testing::certificates::self_signed;
@@ -24,13 +27,22 @@ fn transcript(place: &Place, registry: &str, lines: &[&str]) -> String {
     let text = place.transcript_with(&lines, |command| {
         command
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", path_with(place.path()))
             .env("HOME", place.path())
             .env("OSMITH_STORE", place.store())
             .env("REGISTRY_AUTH_FILE", place.path().join("auth.json"))
             .env("CONTAINERS_REGISTRIES_CONF", place.path().join("registries.conf"));
     });
     text.replace(registry, "REGISTRY")
+}
+
+/// The programs of this machine, and those in the directory.
+fn path_with(directory: &Path) -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let paths = [directory.to_owned()]
+        .into_iter()
+        .chain(std::env::split_paths(&path));
+    std::env::join_paths(paths).unwrap()
 }
 
 #[test]
@@ -234,4 +246,56 @@ fn copies() {
             .starts_with(".osmith")
     });
     assert_eq!(left.count(), 0);
+}
+
+/// A helper that keeps one password in a file.
+const HELPER: &str = r#"#!/bin/sh
+cd "$(dirname "$0")"
+case $1 in
+    store) cat >kept ;;
+    get) [ -e kept ] || { echo 'credentials not found in native keychain'; exit 1; }; cat kept ;;
+    erase) rm kept ;;
+    *) echo "unknown: $1"; exit 1 ;;
+esac
+"#;
+
+#[test]
+fn helpers_keep_passwords() {
+    let options = RegistryOptions {
+        password: true,
+        ..RegistryOptions::default()
+    };
+    let Some(registry) = Registry::start_with(&options) else {
+        return;
+    };
+    let place = place();
+    place.image("localhost/web", &[("page", "hello")]);
+    let helper = place.file("docker-credential-sample", HELPER);
+    fs::set_permissions(helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let helpers = format!("{{\"credHelpers\": {{\"{}\": \"sample\"}}}}", registry.address());
+    place.file("auth.json", &helpers);
+    let login = format!("login --tls-verify=false -u {USERNAME} -p {PASSWORD} REGISTRY");
+    let mut text = transcript(
+        &place,
+        registry.address(),
+        &[
+            "login --get-login REGISTRY",
+            &login,
+            "login --get-login REGISTRY",
+            "push --tls-verify=false -q localhost/web REGISTRY/web",
+            "logout REGISTRY",
+            "pull --tls-verify=false -q REGISTRY/web",
+        ],
+    );
+    assert_eq!(
+        fs::read_to_string(place.path().join("auth.json")).unwrap(),
+        helpers
+    );
+    place.file("auth.json", helpers.replace("sample", "missing"));
+    text += &transcript(
+        &place,
+        registry.address(),
+        &["pull --tls-verify=false -q REGISTRY/web"],
+    );
+    assert_snapshot!(text);
 }
