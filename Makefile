@@ -13,6 +13,8 @@ STAGE := images/debian/stage
 # How long every fuzz target runs, and how often the long test boots the story.
 FUZZ_SECONDS ?= 20
 STORY_RUNS ?= 10
+# Which stories are told: files of tests/tests.
+STORIES ?= webserver life
 
 .PHONY: help setup demo test test-long story bench lint check fuzz release base-context clean
 
@@ -38,12 +40,14 @@ test-long: setup ## the long tests too, and the story STORY_RUNS times
 	$(CARGO) test --locked --workspace --exclude osmith-stories --release -- --include-ignored
 	for run in $$(seq $(STORY_RUNS)); do echo "== story, run $$run of $(STORY_RUNS)"; $(MAKE) story; done
 
-story: base-context ## boot the webserver, as an ordinary user, and look at it from inside and outside
-	program=$$($(CARGO) test --locked -p osmith-stories --test webserver --no-run --message-format=json | \
-		sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
-	install -D "$$program" $(TARGET)/stories/webserver
-	scripts/as-user $(TARGET)/release/osmith $(TARGET)/stories/webserver -- \
-		webserver --ignored --nocapture --test-threads=1
+story: base-context ## boot the stories' machines, as an ordinary user, and look at them from inside and outside
+	for story in $(STORIES); do \
+		program=$$($(CARGO) test --locked -p osmith-stories --test $$story --no-run --message-format=json | \
+			sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
+		install -D "$$program" $(TARGET)/stories/$$story; \
+		scripts/as-user $(TARGET)/release/osmith $(TARGET)/stories/$$story -- \
+			$$story --ignored --nocapture --test-threads=1; \
+	done
 
 bench: ## the table of docs/benchmarks.md, measured on this machine
 	scripts/setup bench

@@ -21,7 +21,9 @@ fn containerfile(version: &str, more: &str) -> String {
         "FROM localhost/debian-bootc:13\n\
          LABEL org.opencontainers.image.version={version}\n\
          RUN echo {version} > /usr/share/story && echo {version} > /etc/story-image && \
-             echo {version} > /etc/story-shadowed && systemctl disable bootc-fetch-apply-updates.timer\n\
+             echo {version} > /etc/story-shadowed && systemctl disable bootc-fetch-apply-updates.timer && \
+             printf '[Timer]\\nOnBootSec=\\nOnBootSec=40min\\n' | \
+             install -D /dev/stdin /usr/lib/systemd/system/osmith-boot-deadline.timer.d/slow.conf\n\
          {more}\n"
     )
 }

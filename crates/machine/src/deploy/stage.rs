@@ -256,22 +256,24 @@ impl Transaction<'_> {
         Ok(kernel_arguments::update(&before, argument, &old, new))
     }
 
-    /// The new deployment, the one that runs, and the pinned ones.
+    /// The new deployment, the one that runs, and the pinned ones. While the one that runs is still on trial, also the
+    /// first that is not.
     fn next_menu(&self, menu: &BootMenu, new: MenuEntry) -> Result<BootMenu> {
-        let deployment = new.deployment();
         let booted = booted_entry(self.machine, menu)?;
         let mut entries = vec![new, booted.clone()];
+        let mut is_proven = booted.counter.is_none();
         for other in &menu.entries {
             let is_listed = entries
                 .iter()
                 .any(|entry| entry.deployment() == other.deployment());
-            if let Some(digest) = other.deployment()
-                && !is_listed
-                && other.deployment() != deployment
-                && self.machine.origin(&digest).is_ok_and(|origin| origin.pinned)
-            {
+            let Some(digest) = other.deployment().filter(|_| !is_listed) else {
+                continue;
+            };
+            let is_pinned = self.machine.origin(&digest).is_ok_and(|origin| origin.pinned);
+            if is_pinned || (!is_proven && other.counter.is_none()) {
                 entries.push(other.clone());
             }
+            is_proven |= other.counter.is_none();
         }
         Ok(BootMenu { entries })
     }

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::write::TreeWriter;
 use super::*;
+use crate::boot_menu::MenuEntry;
 use crate::install::{Architecture, FileData, InstallFile, InstallImage, InstallOptions, deployment};
 use crate::machine::Views;
 use crate::origin::ImageSource;
@@ -184,6 +185,21 @@ impl Sample {
         let first = self.esp().menu().unwrap().deployments()[0];
         self.require_bootable(&first);
         self.boot(&first);
+        first
+    }
+
+    /// The same, and the deployment is found healthy.
+    fn reboot_healthy(&self) -> Digest {
+        let first = self.reboot();
+        for entry in self.esp().menu().unwrap().entries {
+            let healthy = MenuEntry {
+                counter: None,
+                ..entry.clone()
+            };
+            self.esp()
+                .rename_entry(&entry.file_name(), &healthy.file_name())
+                .unwrap();
+        }
         first
     }
 
@@ -361,10 +377,10 @@ fn what_no_deployment_needs_goes() {
     let second = sample.staged(&files("2"));
     assert_eq!(sample.collect().deployments, 0);
     finalize(&sample.machine()).unwrap();
-    sample.reboot();
+    sample.reboot_healthy();
     let third = sample.staged(&files("3"));
     finalize(&sample.machine()).unwrap();
-    assert_eq!(sample.reboot(), third);
+    assert_eq!(sample.reboot_healthy(), third);
     let collected = sample.collect();
     assert_eq!(collected.deployments, 1);
     assert!(collected.objects > 0);
@@ -379,6 +395,26 @@ fn what_no_deployment_needs_goes() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[test]
+fn an_update_from_a_deployment_on_trial_keeps_the_one_that_is_not() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    for version in ["2", "3"] {
+        sample.staged(&files(version));
+        finalize(&sample.machine()).unwrap();
+        sample.reboot();
+        sample.collect();
+    }
+    let menu = sample.esp().menu().unwrap();
+    assert_eq!(menu.entries.len(), 3);
+    assert_eq!(menu.deployments()[2], first);
+    sample.reboot_healthy();
+    let fourth = sample.staged(&files("4"));
+    finalize(&sample.machine()).unwrap();
+    let menu = sample.esp().menu().unwrap();
+    assert_eq!(menu.deployments(), [fourth, sample.machine().booted()]);
 }
 
 #[test]
@@ -416,7 +452,7 @@ fn pinned_deployments_stay() {
     for version in ["2", "3", "4"] {
         sample.staged(&files(version));
         finalize(&sample.machine()).unwrap();
-        sample.reboot();
+        sample.reboot_healthy();
         sample.collect();
     }
     let menu = sample.esp().menu().unwrap();
