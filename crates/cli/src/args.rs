@@ -239,15 +239,22 @@ pub(crate) struct PruneArgs {
 #[command(after_help = "\
 On a machine that osmith or bootc installed, without --store: the repository of the machine, with all that its
 deployments need; needs root. Elsewhere: the images of the store.
-Prints what is damaged or missing, a line each. The exit status is 0 if nothing is.
+Prints what is damaged or missing, a line each. The exit status is 0 if nothing is, or all was repaired.
+
+--repair fetches the layers of the machine's images that have the damaged files, by the digest of the image that is
+deployed. Each file is replaced in one step when the new one is whole; others are not touched.
 
 Examples:
   osmith fsck
+  osmith fsck --repair
   osmith --store /srv/images fsck")]
 pub(crate) struct FsckArgs {
     /// The repository of the machine, also if a store is given
     #[arg(long)]
     pub(crate) machine: bool,
+    /// Fetch what the machine lost from where its images are
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 /// Write an image to an OCI directory or archive

@@ -69,6 +69,7 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
         Command::Tag(args) => images::tag(args, &store(Access::ReadWrite)?),
         Command::Rmi(args) => images::rmi(args, &store(Access::ReadWrite)?, console),
         Command::Prune(args) => images::prune(args, &store(Access::ReadWrite)?, console),
+        Command::Fsck(args) if args.repair => machine::repair(console),
         Command::Fsck(args) if drift::is_machine_checked(args, &cli.global) => drift::fsck(console),
         Command::Fsck(_) => images::fsck(&store(Access::ReadOnly)?, console),
         Command::Save(args) => layout::save(args, &store(Access::ReadWrite)?, console),

@@ -45,6 +45,17 @@ pub(crate) fn is_machine_checked(args: &FsckArgs, global: &Global) -> bool {
 
 /// Checks the repository of this machine.
 pub(crate) fn fsck(observer: &dyn Observer) -> CommandResult {
+    let damages = check_repository(observer)?;
+    if damages.is_empty() {
+        return print("Nothing is damaged\n");
+    }
+    print(&damage_lines(&damages))?;
+    let failure = damaged(&damages).hint("'osmith fsck --repair' fetches what is damaged from the registry");
+    Err(failure.into())
+}
+
+/// What is damaged of what the deployments of this machine need.
+pub(super) fn check_repository(observer: &dyn Observer) -> Result<Vec<Damage>, Box<dyn Failure>> {
     let options = CheckOptions {
         verity_required: is_verity_required(Path::new(ROOT))?,
         deep: true,
@@ -55,24 +66,22 @@ pub(crate) fn fsck(observer: &dyn Observer) -> CommandResult {
     let checked = single_step(observer, title, |step| {
         Ok(check(physical.as_fd(), &all, options, observer, step)?)
     })?;
-    if checked.damages.is_empty() {
-        return print("Nothing is damaged\n");
-    }
-    print(&damage_lines(&checked.damages))?;
-    let what = match checked.damages.len() {
+    Ok(checked.damages)
+}
+
+/// That there is damage.
+pub(super) fn damaged(damages: &[Damage]) -> CommandFailure {
+    let what = match damages.len() {
         1 => "one object is".to_owned(),
         count => format!("{count} objects are"),
     };
-    let failure = CommandFailure::new(
+    CommandFailure::new(
         Class::Corrupt,
         format!("{what} damaged in the repository '{PHYSICAL_ROOT}/composefs'"),
-    );
-    Err(failure
-        .hint("a deployment that needs none of them is whole; 'osmith rollback' starts the previous one")
-        .into())
+    )
 }
 
-fn damage_lines(damages: &[Damage]) -> String {
+pub(super) fn damage_lines(damages: &[Damage]) -> String {
     damages.iter().map(|damage| format!("{damage}\n")).collect()
 }
 

@@ -71,6 +71,7 @@ fn not_on_a_machine() {
         "etc diff --format yaml",
         "drift --deep",
         "fsck --machine",
+        "fsck --repair",
     ]));
 }
 

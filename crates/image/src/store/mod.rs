@@ -33,12 +33,15 @@ mod outgoing;
 mod prune;
 mod records;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::RwLock;
 
+use osmith_formats::verity::Digest;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -92,6 +95,8 @@ pub struct Store {
     root: File,
     access: Access,
     owner: ObjectOwner,
+    /// Objects that are there and damaged: see [`Store::distrust`].
+    distrusted: RwLock<BTreeSet<Digest>>,
 }
 
 /// Who looks after the objects of a store.
@@ -141,6 +146,7 @@ impl Store {
             root,
             access,
             owner: ObjectOwner::Store,
+            distrusted: RwLock::default(),
         };
         store.lock()?;
         store.owner = store.require_format()?.objects;

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::PoisonError;
 
 use osmith_formats::tree::{Content, INLINE_MAX_BYTES};
 use osmith_formats::verity::{Digest, Hasher};
@@ -138,6 +139,9 @@ impl Store {
 
     /// Opens an object for reading.
     pub fn read_object(&self, digest: &Digest) -> Result<File, StoreError> {
+        if self.is_distrusted(digest) {
+            return Err(StoreError::MissingObject(*digest));
+        }
         let path = object_path(digest);
         files::open(self.root(), &path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => StoreError::MissingObject(*digest),
@@ -158,10 +162,33 @@ impl Store {
         let Content::Object { digest, size_bytes } = content else {
             return Ok(true);
         };
+        if self.is_distrusted(digest) {
+            return Ok(false);
+        }
         let path = object_path(digest);
         let found =
             files::size_bytes(self.root(), &path).map_err(|error| self.io("look for", &path, error))?;
         Ok(found == Some(*size_bytes))
+    }
+
+    /// Takes these objects for missing, although there may be something in their place, until they are written again:
+    /// then the new one takes the place of the old one in one step.
+    pub fn distrust(&self, digests: impl IntoIterator<Item = Digest>) {
+        let mut distrusted = self.distrusted.write().unwrap_or_else(PoisonError::into_inner);
+        distrusted.extend(digests);
+    }
+
+    fn is_distrusted(&self, digest: &Digest) -> bool {
+        let distrusted = self.distrusted.read().unwrap_or_else(PoisonError::into_inner);
+        distrusted.contains(digest)
+    }
+
+    /// The object was written.
+    fn trust(&self, digest: &Digest) {
+        if self.is_distrusted(digest) {
+            let mut distrusted = self.distrusted.write().unwrap_or_else(PoisonError::into_inner);
+            distrusted.remove(digest);
+        }
     }
 
     pub(super) fn new_file(&self) -> Result<NewFile, StoreError> {
@@ -191,7 +218,7 @@ impl Store {
     }
 
     /// Gives an object its name, and says whether it is the first of that name. One that is there already is kept,
-    /// unless a crash cut it short.
+    /// unless a crash cut it short or it is distrusted.
     fn name_object(&self, new: &mut NewFile, content: &Content) -> Result<bool, StoreError> {
         let Content::Object { digest, .. } = content else {
             return Ok(false);
@@ -213,6 +240,7 @@ impl Store {
             other => other,
         }
         .map_err(|error| self.io("write", &path, error))?;
+        self.trust(digest);
         Ok(true)
     }
 
@@ -234,7 +262,7 @@ impl Store {
             return Ok(());
         };
         let path = object_path(digest);
-        // `contains_object` said no: what is there was cut short by a crash, or is the same, written meanwhile.
+        // `contains_object` said no: what is there is damaged, or is the same, written meanwhile.
         files::with_parent(self.root(), &path, || {
             Ok(rustix::fs::renameat_with(
                 directory,
@@ -244,7 +272,9 @@ impl Store {
                 RenameFlags::empty(),
             )?)
         })
-        .map_err(|error| self.io("move a file to", &path, error))
+        .map_err(|error| self.io("move a file to", &path, error))?;
+        self.trust(digest);
+        Ok(())
     }
 }
 
@@ -456,6 +486,35 @@ mod tests {
             std::fs::read_dir(directory.path().join("tmp")).unwrap().count(),
             0
         );
+    }
+
+    #[test]
+    fn a_distrusted_object_is_written_again_once() {
+        let (directory, store) = store();
+        for length in [100, 3_000_001] {
+            let data = pattern(length);
+            let write = || {
+                let mut writer = store.object_writer().unwrap();
+                writer.write_all(&data).unwrap();
+                writer.finish_stored().unwrap()
+            };
+            let Stored { content, .. } = write();
+            let Content::Object { digest, .. } = &content else {
+                panic!("inline")
+            };
+            let path = directory.path().join(object_path(digest));
+            std::fs::write(&path, vec![b'?'; length]).unwrap();
+            assert!(!write().is_new);
+            store.distrust([*digest]);
+            assert!(!store.contains_object(&content).unwrap());
+            assert!(store.read_object(digest).is_err());
+            // What is there stays until there is a new one.
+            assert_eq!(std::fs::read(&path).unwrap(), vec![b'?'; length]);
+            assert!(write().is_new);
+            assert!(store.contains_object(&content).unwrap());
+            assert_eq!(read(&store, &content), data);
+            assert!(!write().is_new);
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub fn stage(
     transaction.stage(prepared, request, architecture, tries)
 }
 
-fn install_image<'a>(
+pub(super) fn install_image<'a>(
     store: &Store,
     image: &Image,
     manifest: &'a [u8],

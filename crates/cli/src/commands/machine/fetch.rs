@@ -49,6 +49,24 @@ impl Found {
         Ok(Found { place })
     }
 
+    /// Looks for an image that was there before, by the digest of its manifest, whatever its name means now.
+    pub(super) fn find_again(
+        source: &ImageSource,
+        manifest: &Sha256Digest,
+        observer: &dyn Observer,
+    ) -> Fallible<Self> {
+        if source.transport == "registry" {
+            let name = parse_name(&source.image)?.with_digest(*manifest).to_string();
+            let place = find_in_registry(&name, observer)?;
+            return Ok(Found { place });
+        }
+        let found = Found::find(source, observer)?;
+        match found.manifest_digest() == *manifest {
+            true => Ok(found),
+            false => Err(replaced(&source.image, manifest, &found.manifest_digest()).into()),
+        }
+    }
+
     /// The digest of its manifest.
     pub(super) fn manifest_digest(&self) -> Sha256Digest {
         match &self.place {
@@ -156,6 +174,11 @@ fn unknown_transport(image: &str, transport: &str) -> CommandFailure {
     let text = format!("cannot fetch '{image}': transport '{transport}' is not supported");
     CommandFailure::new(Class::Usage, text)
         .hint("osmith switch --transport takes registry, oci and oci-archive")
+}
+
+fn replaced(image: &str, wanted: &Sha256Digest, found: &Sha256Digest) -> CommandFailure {
+    let text = format!("'{image}' is another image by now: {found} instead of {wanted}");
+    CommandFailure::new(Class::NotFound, text).hint("'osmith upgrade' takes the one that is there")
 }
 
 fn no_image(path: &Path) -> CommandFailure {

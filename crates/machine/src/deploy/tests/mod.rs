@@ -1,4 +1,5 @@
 mod crash;
+mod repair;
 
 use std::collections::BTreeMap;
 use std::fs;
