@@ -85,6 +85,7 @@ pub(crate) enum Command {
     Login(LoginArgs),
     Logout(LogoutArgs),
     Disk(DiskArgs),
+    Install(InstallArgs),
     Vm(crate::vm::VmArgs),
     Status(StatusArgs),
     Etc(EtcArgs),
@@ -241,8 +242,8 @@ On a machine that osmith or bootc installed, without --store: the repository of 
 deployments need; needs root. Elsewhere: the images of the store.
 Prints what is damaged or missing, a line each. The exit status is 0 if nothing is, or all was repaired.
 
---repair fetches the layers of the machine's images that have the damaged files, by the digest of the image that is
-deployed. Each file is replaced in one step when the new one is whole; others are not touched.
+--repair fetches the layers that have the damaged files, of the image that is deployed, by its
+digest. Each file is replaced in one step when the new one is whole; others are not touched.
 
 Examples:
   osmith fsck
@@ -378,6 +379,86 @@ pub(crate) enum DiskCompression {
     Zlib,
     /// Not at all
     None,
+}
+
+/// Install an image onto a disk or onto mounted file systems
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    #[command(subcommand)]
+    pub(crate) command: InstallCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InstallCommand {
+    ToDisk(ToDiskArgs),
+    ToFilesystem(ToFilesystemArgs),
+}
+
+/// What is installed.
+#[derive(Debug, Args)]
+pub(crate) struct InstallImageArgs {
+    /// What the machine follows for updates [default: the name of the image]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target_imgref: Option<String>,
+    /// Add a kernel argument; repeatable
+    #[arg(long, value_name = "ARG")]
+    pub(crate) karg: Vec<String>,
+    /// The image, of the store
+    pub(crate) image: String,
+}
+
+/// Write an image over a whole disk, or over a file in place of one
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The disk gets a partition table, an EFI system partition, and a root file system that fills the
+rest. The partition table comes last, so a disk on which the work was cut short does not start.
+A disk that is in use is refused, and without --wipe one that is not empty. With it, all that was
+on the disk is lost. A file in place of a disk needs no root.
+
+Examples:
+  osmith install to-disk localhost/webserver /dev/sdb
+  osmith install to-disk --wipe --target-imgref registry.example.org/web:1 localhost/web /dev/sdb
+  truncate -s 20G disk.img && osmith install to-disk localhost/webserver disk.img")]
+pub(crate) struct ToDiskArgs {
+    #[command(flatten)]
+    pub(crate) image: InstallImageArgs,
+    /// Erase what is on the disk
+    #[arg(long)]
+    pub(crate) wipe: bool,
+    /// What identifiers are derived from: another seed, another disk [default: a random number]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Print the plan and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The disk
+    #[arg(value_name = "DEVICE")]
+    pub(crate) device: PathBuf,
+}
+
+/// Write an image into an empty root file system that is mounted
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For disks with partitions, encryption or a file system of their own. The root file system is ext4,
+xfs or btrfs, empty, and best has fs-verity (ext4: mkfs.ext4 -O verity). The EFI system partition
+is mounted at boot, efi or boot/efi of it, or given with --esp. Needs root.
+
+Examples:
+  mount /dev/sdb2 /mnt && mount --mkdir /dev/sdb1 /mnt/boot
+  osmith install to-filesystem localhost/webserver /mnt
+  osmith install to-filesystem --root-mount-spec LABEL=root localhost/webserver /mnt")]
+pub(crate) struct ToFilesystemArgs {
+    #[command(flatten)]
+    pub(crate) image: InstallImageArgs,
+    /// Where the EFI system partition is mounted [default: boot, efi or boot/efi of the root]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) esp: Option<PathBuf>,
+    /// How the machine finds its root file system, as root= takes it [default: by its UUID]
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) root_mount_spec: Option<String>,
+    /// Where the root file system is mounted
+    #[arg(value_name = "ROOT")]
+    pub(crate) root: PathBuf,
 }
 
 /// Show what this machine runs, and what it will run after a reboot

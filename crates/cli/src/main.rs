@@ -20,8 +20,10 @@ use clap::Parser as _;
 use osmith_image::store::{Access, Store};
 use osmith_report::Failure;
 
-use args::{Cli, Command, EtcCommand};
-use commands::{build, copy, disk, drift, images, import, layout, machine, reference_pages, transfer};
+use args::{Cli, Command, EtcCommand, InstallCommand};
+use commands::{
+    build, copy, disk, drift, images, import, install, layout, machine, reference_pages, transfer,
+};
 use progress::{Console, Messages};
 
 fn main() -> ExitCode {
@@ -80,6 +82,12 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
         Command::Login(args) => transfer::login(args, console),
         Command::Logout(args) => transfer::logout(args),
         Command::Disk(args) => disk::disk(args, &store(Access::ReadOnly)?, console),
+        Command::Install(args) => match &args.command {
+            InstallCommand::ToDisk(args) => install::to_disk(args, &store(Access::ReadOnly)?, console),
+            InstallCommand::ToFilesystem(args) => {
+                install::to_filesystem(args, &store(Access::ReadOnly)?, console)
+            }
+        },
         Command::Status(args) => machine::status(args, console),
         Command::Etc(args) => match &args.command {
             EtcCommand::Diff(args) => drift::etc_diff(args),

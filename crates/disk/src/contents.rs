@@ -154,7 +154,8 @@ impl Contents {
     /// The geometry of a disk of that size, which is not below the smallest.
     pub(crate) fn filling(&self, disk_bytes: u64) -> Geometry {
         let esp_bytes = self.esp_bytes();
-        let root_bytes = disk_bytes - 2 * GRAIN_BYTES - esp_bytes;
+        // The end of a device may be anywhere.
+        let root_bytes = (disk_bytes - 2 * GRAIN_BYTES - esp_bytes) / GRAIN_BYTES * GRAIN_BYTES;
         Geometry {
             disk_bytes,
             esp_bytes,

@@ -43,6 +43,16 @@ pub enum PlanError {
         /// The least that works.
         minimum_bytes: u64,
     },
+    /// The device is too small.
+    #[error("the device has {}, and image '{image}' needs {} at least", Size(*size_bytes), Size(*minimum_bytes))]
+    DeviceTooSmall {
+        /// The image.
+        image: String,
+        /// What the device has.
+        size_bytes: u64,
+        /// The least that works.
+        minimum_bytes: u64,
+    },
     /// The files do not fit an ext4 file system.
     #[error("cannot lay out the root file system")]
     Root(#[from] ext4::Error),
@@ -76,6 +86,16 @@ pub enum WriteError {
     /// The operating system refused something about an output.
     #[error("cannot {operation} '{}'", path.display())]
     Output {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The operating system refused something about the device; what was on it is lost.
+    #[error("cannot {operation} '{}'", path.display())]
+    Device {
         /// What was tried.
         operation: &'static str,
         /// On what.
@@ -156,6 +176,14 @@ impl WriteError {
         }
     }
 
+    pub(crate) fn device(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        WriteError::Device {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     pub(crate) fn output(operation: &'static str, path: &Path, source: io::Error) -> Self {
         WriteError::Output {
             operation,
@@ -188,7 +216,7 @@ impl Failure for PlanError {
         match self {
             PlanError::Store(error) => error.class(),
             PlanError::Install { source, .. } => source.class(),
-            PlanError::TooSmall { .. } => Class::Usage,
+            PlanError::TooSmall { .. } | PlanError::DeviceTooSmall { .. } => Class::Usage,
             PlanError::Architecture { .. } | PlanError::Root(_) | PlanError::Esp(_) => Class::Input,
             PlanError::Qcow2(_) => Class::Usage,
             PlanError::Partitions(_) => Class::Internal,
@@ -216,6 +244,7 @@ impl Failure for WriteError {
         match self {
             WriteError::Exists(_) => Class::Conflict,
             WriteError::NoSpace { .. } | WriteError::Output { .. } => Class::Environment,
+            WriteError::Device { .. } => Class::Environment,
             WriteError::ReadObject { .. } | WriteError::ReadRecord { .. } => Class::Environment,
             WriteError::Store(error) => error.class(),
             WriteError::Damaged { .. } => Class::Corrupt,

@@ -15,6 +15,7 @@ use rustix::fs::CWD;
 
 use crate::bytes::Size;
 use crate::chunk::Chunks;
+use crate::device::Device;
 use crate::error::{Needed, WriteError};
 use crate::output::{Output, Qcow2, Raw};
 use crate::plan::{Plan, PlannedOutput};
@@ -22,8 +23,10 @@ use crate::source::Sources;
 use crate::spec::{Compression, ImageType};
 use crate::write;
 
+const ERASE: StepId = StepId(0);
 const WRITE: StepId = StepId(1);
 const COMMIT: StepId = StepId(2);
+const WRITE_TITLE: &str = "write the disk";
 /// No operating system shrinks more than this when it is compressed.
 const BEST_COMPRESSION: u64 = 10;
 /// So many threads a processor: while one waits for its turn or for the disk, the other one works.
@@ -61,26 +64,79 @@ pub fn execute(
     destination: &Destination<'_>,
     observer: &dyn Observer,
 ) -> Result<Vec<Written>, WriteError> {
-    let titles = ["write the disk", "flush and name the outputs"];
-    let steps = [WRITE, COMMIT].into_iter().zip(titles);
-    let steps = steps
-        .map(|(id, title)| Step {
-            id,
-            title: title.to_owned(),
-        })
-        .collect();
-    observer.observe(Event::Plan { steps });
+    announce(
+        observer,
+        &[(WRITE, WRITE_TITLE), (COMMIT, "flush and name the outputs")],
+    );
     let mut files = NewFiles::create(plan, destination)?;
     step(observer, WRITE, || {
-        write_disk(plan, store, destination, &files, observer)
+        write_disk(
+            plan,
+            store,
+            files.outputs(plan)?,
+            destination.processors,
+            observer,
+        )
     })
-    .map_err(|error| explain(error, plan, store, &files))?;
+    .map_err(|error| files.explain(error, plan))
+    .map_err(|error| explain(error, plan, store))?;
     step(observer, COMMIT, || {
         observer.require_running()?;
         let written = files.commit(destination.overwrite)?;
         let total = written.iter().map(|output| output.allocated_bytes).sum();
         Ok((written, format!("{} on disk", Size(total))))
     })
+}
+
+/// Writes the disk onto a device, of whose size it was planned, over all that is there. Every object is compared with its
+/// digest on the way. The partition table comes last: a device on which the work was cut short has none.
+pub fn execute_on_device(
+    plan: &Plan,
+    store: &Store,
+    device: &Device,
+    processors: usize,
+    observer: &dyn Observer,
+) -> Result<(), WriteError> {
+    announce(observer, &[(ERASE, "erase the device"), (WRITE, WRITE_TITLE)]);
+    let written = step(observer, ERASE, || {
+        device.erase(|done| advance(observer, ERASE, done, plan.size_bytes))?;
+        Ok(((), Size(plan.size_bytes).to_string()))
+    })
+    .and_then(|()| {
+        step(observer, WRITE, || {
+            let raw = Raw::over(&device.file, &device.path, plan.size_bytes);
+            write_disk(plan, store, vec![Box::new(raw)], processors, observer)
+        })
+    });
+    written.map_err(|error| match error {
+        WriteError::Output {
+            operation,
+            path,
+            source,
+        } => WriteError::device(operation, &path, source),
+        other => explain(other, plan, store),
+    })
+}
+
+fn announce(observer: &dyn Observer, steps: &[(StepId, &str)]) {
+    let steps = steps.iter().map(|(id, title)| Step {
+        id: *id,
+        title: (*title).to_owned(),
+    });
+    observer.observe(Event::Plan {
+        steps: steps.collect(),
+    });
+}
+
+fn advance(observer: &dyn Observer, step: StepId, done: u64, total: u64) -> Result<(), WriteError> {
+    observer.require_running()?;
+    let progress = Progress {
+        done: done.min(total),
+        total: Some(total),
+        unit: Unit::Bytes,
+    };
+    observer.observe(Event::Advanced { step, progress });
+    Ok(())
 }
 
 fn step<T>(
@@ -105,8 +161,8 @@ fn step<T>(
 fn write_disk(
     plan: &Plan,
     store: &Store,
-    destination: &Destination<'_>,
-    files: &NewFiles,
+    outputs: Vec<Box<dyn Output + '_>>,
+    processors: usize,
     observer: &dyn Observer,
 ) -> Result<((), String), WriteError> {
     let stored = &plan.stored;
@@ -119,43 +175,22 @@ fn write_disk(
     let sources = Sources::new(&stored.contents.sources, store);
     let done = AtomicU64::new(0);
     let advance = |bytes: u64| {
-        observer.require_running()?;
         let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let progress = Progress {
-            done: done.min(plan.file_bytes),
-            total: Some(plan.file_bytes),
-            unit: Unit::Bytes,
-        };
-        observer.observe(Event::Advanced {
-            step: WRITE,
-            progress,
-        });
-        Ok(())
+        advance(observer, WRITE, done, plan.file_bytes)
     };
-    let threads = destination.processors * THREADS_PER_PROCESSOR;
-    write::write(
-        Chunks::new(pieces),
-        &sources,
-        files.outputs(plan)?,
-        threads,
-        &advance,
-    )?;
+    let threads = processors * THREADS_PER_PROCESSOR;
+    write::write(Chunks::new(pieces), &sources, outputs, threads, &advance)?;
     let files = stored.contents.sources.len();
     Ok(((), format!("{} in {files} files", Size(plan.file_bytes))))
 }
 
 /// Says more about an error than the thread that met it knew.
-fn explain(error: WriteError, plan: &Plan, store: &Store, files: &NewFiles) -> WriteError {
+fn explain(error: WriteError, plan: &Plan, store: &Store) -> WriteError {
     match error {
         WriteError::Damaged { digest, path: None } => WriteError::Damaged {
             digest,
             path: path_of(&digest, plan, store),
         },
-        WriteError::Output { source, .. }
-            if source.kind() == io::ErrorKind::StorageFull && files.free_bytes < files.most_bytes(plan) =>
-        {
-            files.no_space(Needed::UpTo(files.most_bytes(plan)))
-        }
         other => other,
     }
 }
@@ -297,6 +332,18 @@ impl NewFiles {
             Compression::Zlib | Compression::Zstd => stored_bytes / compression,
         };
         plan.outputs.iter().map(of).sum()
+    }
+
+    /// Says how much room there would have to be.
+    fn explain(&self, error: WriteError, plan: &Plan) -> WriteError {
+        match error {
+            WriteError::Output { source, .. }
+                if source.kind() == io::ErrorKind::StorageFull && self.free_bytes < self.most_bytes(plan) =>
+            {
+                self.no_space(Needed::UpTo(self.most_bytes(plan)))
+            }
+            other => other,
+        }
     }
 
     fn no_space(&self, needed: Needed) -> WriteError {

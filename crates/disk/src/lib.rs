@@ -1,12 +1,13 @@
 //! An image becomes a disk: plan, partitions, file systems, output formats.
 //!
 //! [`plan()`] turns what is wanted ([`Spec`]) and what the image is into a [`Plan`], which can be shown; [`execute()`]
-//! writes it. The file systems and the partition table are written directly, in one pass from the objects of the
+//! writes it, [`execute_on_device()`] onto a disk that is there. The file systems and the partition table are written directly, in one pass from the objects of the
 //! store to the output formats: no right, no device and no program is needed.
 
 mod bytes;
 mod chunk;
 mod contents;
+mod device;
 mod error;
 mod execute;
 mod identity;
@@ -18,7 +19,8 @@ mod turn;
 mod write;
 
 pub use bytes::Size;
+pub use device::{Device, DeviceError};
 pub use error::{Needed, PlanError, WriteError};
-pub use execute::{Destination, Written, execute};
-pub use plan::{Plan, PlannedOutput, PlannedPartition, plan};
+pub use execute::{Destination, Written, execute, execute_on_device};
+pub use plan::{Plan, PlannedOutput, PlannedPartition, plan, plan_for_device};
 pub use spec::{Compression, ImageType, Spec};

@@ -1,13 +1,10 @@
 //! The plan: from what is wanted and what the image is to everything that will be on the disk.
 
 use std::fmt;
-use std::io::{self, Read};
 
 use osmith_formats::gpt::{SECTOR_BYTES, Table};
-use osmith_formats::verity::Digest;
 use osmith_image::store::{Image, Store};
-use osmith_machine::deploy::image_name;
-use osmith_machine::install::{Architecture, Deployment, InstallImage, InstallOptions, deployment};
+use osmith_machine::install::{Architecture, Deployment, InstallOptions, deployment_of_stored};
 use osmith_machine::origin::ImageSource;
 use serde::Serialize;
 
@@ -95,6 +92,24 @@ pub(crate) struct StoredDisk {
 /// Plans a disk for an image of the store. Reads the image's description, its kernel and its initramfs; writes
 /// nothing.
 pub fn plan(store: &Store, spec: &Spec) -> Result<Plan, PlanError> {
+    let whole_grains = |size_bytes: u64| {
+        let grains = size_bytes.checked_next_multiple_of(GRAIN_BYTES);
+        grains.unwrap_or(size_bytes)
+    };
+    plan_of_size(store, spec, spec.size_bytes.map(whole_grains))
+}
+
+/// Plans a disk that fills a device of that size, whole sectors; the sizes and the formats of `spec` do not count.
+pub fn plan_for_device(store: &Store, spec: &Spec, device_bytes: u64) -> Result<Plan, PlanError> {
+    let spec = Spec {
+        types: Vec::new(),
+        size_bytes: None,
+        ..spec.clone()
+    };
+    plan_of_size(store, &spec, Some(device_bytes))
+}
+
+fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<Plan, PlanError> {
     let image = store.image(&spec.image)?;
     let architecture = image.config.architecture.clone();
     let unknown = || PlanError::Architecture {
@@ -110,7 +125,7 @@ pub fn plan(store: &Store, spec: &Spec) -> Result<Plan, PlanError> {
     let deployment = deploy(store, spec, &image, processor, &identifiers)?;
     let files = (deployment.esp, deployment.root, deployment.sources);
     let mut contents = Contents::of(files, &identifiers);
-    let geometry = choose_geometry(spec, &contents)?;
+    let geometry = choose_geometry(spec, disk_bytes, &contents)?;
     contents.settle(&geometry)?;
     let table = contents.table(&geometry, &identifiers);
     Ok(Plan {
@@ -142,52 +157,40 @@ fn deploy(
     architecture: Architecture,
     identifiers: &Identifiers,
 ) -> Result<Deployment, PlanError> {
-    let install = InstallImage {
-        tree: image.tree(store)?,
-        architecture,
-        manifest: &store.blob_bytes(&image.manifest_digest)?,
-        config: &store.blob_bytes(&image.id())?,
-        records: store.records(image, image_name(&image.manifest_digest).as_ref())?,
-    };
     let options = InstallOptions {
-        root_uuid: identifiers.root_uuid.to_string(),
+        root: format!("UUID={}", identifiers.root_uuid),
         kernel_arguments: spec.kernel_arguments.clone(),
         source: ImageSource::registry(&spec.follows.to_string()),
         missing_verity_allowed: false,
     };
-    let source = deployment(install, &options, &mut |digest| read_object(store, digest));
+    let source = deployment_of_stored(store, image, architecture, &options);
     source.map_err(|source| PlanError::Install {
         image: spec.image.to_string(),
         source: Box::new(source),
     })
 }
 
-fn read_object(store: &Store, digest: &Digest) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    store
-        .read_object(digest)
-        .map_err(io::Error::other)?
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn choose_geometry(spec: &Spec, contents: &Contents) -> Result<Geometry, PlanError> {
-    let Some(size_bytes) = spec.size_bytes else {
+fn choose_geometry(spec: &Spec, disk_bytes: Option<u64>, contents: &Contents) -> Result<Geometry, PlanError> {
+    let Some(disk_bytes) = disk_bytes else {
         return contents.roomy();
     };
     let minimum_bytes = contents.smallest()?.disk_bytes;
-    let disk_bytes = size_bytes
-        .checked_next_multiple_of(GRAIN_BYTES)
-        .unwrap_or(size_bytes);
-    if disk_bytes < minimum_bytes {
-        let image = spec.image.to_string();
-        return Err(PlanError::TooSmall {
+    if disk_bytes >= minimum_bytes {
+        return Ok(contents.filling(disk_bytes));
+    }
+    let image = spec.image.to_string();
+    Err(match spec.size_bytes {
+        Some(size_bytes) => PlanError::TooSmall {
             image,
             size_bytes,
             minimum_bytes,
-        });
-    }
-    Ok(contents.filling(disk_bytes))
+        },
+        None => PlanError::DeviceTooSmall {
+            image,
+            size_bytes: disk_bytes,
+            minimum_bytes,
+        },
+    })
 }
 
 fn planned_partitions(table: &Table, identifiers: &Identifiers) -> Vec<PlannedPartition> {

@@ -6,6 +6,7 @@ pub(crate) mod disk;
 pub(crate) mod drift;
 pub(crate) mod images;
 pub(crate) mod import;
+pub(crate) mod install;
 pub(crate) mod layout;
 pub(crate) mod machine;
 pub(crate) mod reference_pages;

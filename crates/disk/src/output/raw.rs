@@ -2,12 +2,16 @@
 //!
 //! They go past the page cache where the file system can do that: nobody reads them soon, copying them into the cache
 //! costs half as much processor time as hashing them, and the flush at the end has little left to do.
+//!
+//! On a device that is all zeros the same, but for the first chunk, with the partition table: it is written when the rest
+//! is on the medium, so that nothing finds half a disk.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use osmith_sys::file::{bypass_page_cache, write_all_at};
 
@@ -25,6 +29,9 @@ const MIN_HOLE_BLOCKS: usize = 4;
 pub(crate) struct Raw<'a> {
     file: &'a File,
     path: &'a Path,
+    disk_bytes: u64,
+    /// What is written last.
+    withheld: Option<Mutex<Vec<u8>>>,
 }
 
 impl<'a> Raw<'a> {
@@ -33,7 +40,41 @@ impl<'a> Raw<'a> {
         file.set_len(disk_bytes)
             .map_err(|error| WriteError::output("set the length of", path, error))?;
         bypass_page_cache(file, true);
-        Ok(Raw { file, path })
+        Ok(Raw {
+            file,
+            path,
+            disk_bytes,
+            withheld: None,
+        })
+    }
+
+    /// A disk of that size over zeros.
+    pub(crate) fn over(file: &'a File, path: &'a Path, disk_bytes: u64) -> Self {
+        bypass_page_cache(file, true);
+        Raw {
+            file,
+            path,
+            disk_bytes,
+            withheld: Some(Mutex::default()),
+        }
+    }
+
+    fn write_chunk(&self, offset_bytes: u64, bytes: &[u8]) -> Result<(), WriteError> {
+        // The last chunk may end behind the disk.
+        let room = usize::try_from(self.disk_bytes.saturating_sub(offset_bytes)).unwrap_or(usize::MAX);
+        let bytes = bytes.get(..room).unwrap_or(bytes);
+        for run in data_runs(bytes) {
+            let offset = offset_bytes + run.start as u64;
+            let data = bytes.get(run).unwrap_or_default();
+            let written = self.write_at(data, offset);
+            written.map_err(|error| WriteError::output("write", self.path, error))?;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), WriteError> {
+        let synced = self.file.sync_all();
+        synced.map_err(|error| WriteError::output("flush", self.path, error))
     }
 
     /// Whole blocks at a place that is a multiple of a block.
@@ -57,7 +98,14 @@ impl Output for Raw<'_> {
     fn stop(&self) {}
 
     fn finish(self: Box<Self>) -> Result<(), WriteError> {
-        Ok(())
+        let Some(withheld) = &self.withheld else {
+            return Ok(());
+        };
+        self.sync()?;
+        let first = withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        bypass_page_cache(self.file, false);
+        self.write_chunk(0, &first)?;
+        self.sync()
     }
 }
 
@@ -67,13 +115,11 @@ struct RawWriter<'a> {
 
 impl WriteChunk for RawWriter<'_> {
     fn write(&mut self, chunk: &Chunk, bytes: &[u8]) -> Result<(), WriteError> {
-        for run in data_runs(bytes) {
-            let offset = chunk.offset_bytes + run.start as u64;
-            let data = bytes.get(run).unwrap_or_default();
-            let written = self.raw.write_at(data, offset);
-            written.map_err(|error| WriteError::output("write", self.raw.path, error))?;
+        if let Some(withheld) = self.raw.withheld.as_ref().filter(|_| chunk.offset_bytes == 0) {
+            *withheld.lock().unwrap_or_else(PoisonError::into_inner) = bytes.to_vec();
+            return Ok(());
         }
-        Ok(())
+        self.raw.write_chunk(chunk.offset_bytes, bytes)
     }
 }
 

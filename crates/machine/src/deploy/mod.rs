@@ -40,7 +40,9 @@ pub use pin::{find_deployment, set_pinned};
 pub use repair::rewrite_documents;
 pub(crate) use rollback::os_id;
 pub use rollback::{RolledBack, rollback};
+pub(crate) use stage::{ESP_SPARE_BYTES, needed_bytes, require_space};
 pub use stage::{StageRequest, Staging, stage};
+pub(crate) use write::TreeWriter;
 
 /// What stands behind the names of `etc` and of the origin that wait beside those of a deployment that is there.
 const STAGED: &str = ".staged";

@@ -37,7 +37,7 @@ const BLOCK_BYTES: u64 = 4096;
 /// What is left free beside what is written.
 const SPARE_BYTES: u64 = 16 << 20;
 /// What entries and folders take on the EFI system partition.
-const ESP_SPARE_BYTES: u64 = 1 << 20;
+pub(crate) const ESP_SPARE_BYTES: u64 = 1 << 20;
 
 /// What shall run next.
 #[derive(Debug, Clone)]
@@ -326,7 +326,7 @@ fn booted_entry<'a>(machine: &Machine, menu: &'a BootMenu) -> Result<&'a MenuEnt
         .ok_or_else(|| DeployError::NoBootedEntry(Box::new(booted)))
 }
 
-fn needed_bytes(tree: &Tree<InstallFile>) -> u64 {
+pub(crate) fn needed_bytes(tree: &Tree<InstallFile>) -> u64 {
     let needed = |inode: &Inode<InstallFile>| match &inode.node {
         Node::Regular(file) if file.verity => file.size_bytes + tree_bytes(file.size_bytes) + 2 * BLOCK_BYTES,
         Node::Regular(file) => file.size_bytes + BLOCK_BYTES,
@@ -336,7 +336,7 @@ fn needed_bytes(tree: &Tree<InstallFile>) -> u64 {
     tree.inodes().map(needed).sum::<u64>() + SPARE_BYTES
 }
 
-fn require_space(place: &'static str, needed_bytes: u64, free_bytes: u64) -> Result<()> {
+pub(crate) fn require_space(place: &'static str, needed_bytes: u64, free_bytes: u64) -> Result<()> {
     if needed_bytes <= free_bytes {
         return Ok(());
     }

@@ -113,7 +113,8 @@ impl TreeWriter<'_> {
         new.replace(directory, name).map_err(unwritable)
     }
 
-    fn copy(&self, file: InstallFile, to: &File) -> io::Result<()> {
+    /// Copies the contents of a file.
+    pub(crate) fn copy(&self, file: InstallFile, to: &File) -> io::Result<()> {
         match self.sources.get(file.source as usize) {
             Some(FileData::Bytes(bytes)) => write_all_at(to, bytes, 0),
             Some(FileData::Object(digest)) => {

@@ -1,6 +1,7 @@
 //! Why an image cannot be put on a disk.
 
 use osmith_formats::composefs;
+use osmith_image::store::StoreError;
 use osmith_report::{Class, Failure};
 
 /// Why an image cannot be put on a disk.
@@ -45,6 +46,9 @@ pub enum InstallError {
         /// The limit.
         max_bytes: u64,
     },
+    /// The store fails.
+    #[error(transparent)]
+    Store(Box<StoreError>),
     /// An object of the store cannot be read.
     #[error("cannot read /{path} of the image")]
     Unreadable {
@@ -64,9 +68,16 @@ pub enum InstallError {
     Composefs(#[from] composefs::Error),
 }
 
+impl From<StoreError> for InstallError {
+    fn from(error: StoreError) -> Self {
+        InstallError::Store(Box::new(error))
+    }
+}
+
 impl Failure for InstallError {
     fn class(&self) -> Class {
         match self {
+            InstallError::Store(error) => error.class(),
             InstallError::Unreadable { .. } => Class::Corrupt,
             InstallError::Boot(composefs::BootError::Unreadable { .. }) => Class::Corrupt,
             InstallError::Stream(_) => Class::Internal,
@@ -78,6 +89,7 @@ impl Failure for InstallError {
         let bootable_base =
             "start its Containerfile FROM a bootable base image, such as one built from images/debian";
         let hint = match self {
+            InstallError::Store(error) => return error.hints(),
             InstallError::NoKernel | InstallError::NoOsRelease | InstallError::Boot(_) => bootable_base,
             InstallError::SeveralKernels(_) => "remove all kernels but one in the Containerfile",
             InstallError::NoInitramfs(_) => {

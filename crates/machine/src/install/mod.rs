@@ -1,6 +1,6 @@
 //! A fresh disk for an image, as data: the tree of the root file system and the tree of the ESP.
 //!
-//! Nothing is written here; who writes the file systems turns the trees into bytes. The layout is that of bootc's
+//! Who writes file systems turns the trees into bytes; [`Target`] writes them into file systems that are mounted. The layout is that of bootc's
 //! composefs backend with systemd-boot and boot entries:
 //!
 //! ```text
@@ -23,19 +23,24 @@ mod error;
 mod folders;
 mod repository;
 mod root;
+mod target;
+
+use std::io::{self, Read};
 
 use osmith_formats::composefs;
 use osmith_formats::tree::Tree;
 use osmith_formats::verity::Digest;
 
+use crate::deploy::image_name;
 use crate::kernel_arguments::{self, ComposefsArgument};
 use crate::origin::{BootType, ImageSource, Origin};
 use osmith_image::Sha256Digest;
-use osmith_image::store::Record;
+use osmith_image::store::{Image, Record, Store};
 
 pub use architecture::Architecture;
 pub(crate) use boot::BootFiles;
 pub use error::InstallError;
+pub use target::{Target, TargetError, TargetRequest};
 
 /// Reads an object of the store.
 pub type ReadObject<'a> = dyn FnMut(&Digest) -> std::io::Result<Vec<u8>> + 'a;
@@ -80,8 +85,8 @@ pub struct InstallImage<'a> {
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct InstallOptions {
-    /// The UUID of the root file system, as the kernel argument `root=UUID=` takes it.
-    pub root_uuid: String,
+    /// The root file system, as the kernel argument `root=` takes it, such as `UUID=...`.
+    pub root: String,
     /// Kernel arguments beside those of the image.
     pub kernel_arguments: Vec<String>,
     /// What the machine follows for updates.
@@ -139,6 +144,28 @@ pub(crate) fn prepare<'a>(
         boot_image,
         manifest: image.manifest,
         config: image.config,
+    })
+}
+
+/// [`deployment`] of an image of a store.
+pub fn deployment_of_stored(
+    store: &Store,
+    image: &Image,
+    architecture: Architecture,
+    options: &InstallOptions,
+) -> Result<Deployment, InstallError> {
+    let install = InstallImage {
+        tree: image.tree(store)?,
+        architecture,
+        manifest: &store.blob_bytes(&image.manifest_digest)?,
+        config: &store.blob_bytes(&image.id())?,
+        records: store.records(image, image_name(&image.manifest_digest).as_ref())?,
+    };
+    deployment(install, options, &mut |digest| {
+        let mut bytes = Vec::new();
+        let mut object = store.read_object(digest).map_err(io::Error::other)?;
+        object.read_to_end(&mut bytes)?;
+        Ok(bytes)
     })
 }
 
@@ -216,7 +243,7 @@ fn kernel_arguments(
     argument: ComposefsArgument,
     of_image: Vec<String>,
 ) -> Vec<String> {
-    let mut arguments = vec![format!("root=UUID={}", options.root_uuid), "rw".to_owned()];
+    let mut arguments = vec![format!("root={}", options.root), "rw".to_owned()];
     kernel_arguments::append(&mut arguments, options.kernel_arguments.iter().cloned());
     kernel_arguments::append(&mut arguments, [argument.to_string()]);
     kernel_arguments::append(&mut arguments, of_image);

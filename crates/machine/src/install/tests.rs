@@ -117,7 +117,7 @@ impl Sample {
             ],
         };
         let options = InstallOptions {
-            root_uuid: "11111111-2222-3333-4444-555555555555".to_owned(),
+            root: "UUID=11111111-2222-3333-4444-555555555555".to_owned(),
             kernel_arguments: vec!["x=1".to_owned(), "a b=c".to_owned(), "d=e f".to_owned()],
             source: ImageSource::registry("registry.example.org/os:1"),
             missing_verity_allowed: false,

@@ -3,16 +3,55 @@
 //! Source: proc_pid_mountinfo(5). A line: id, parent, device, root, mount point, options, optional fields, `-`, type,
 //! source, options of the file system; blanks are written as `\040`.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
 use osmith_formats::verity::Digest;
 
 use super::host::{AccessMode, Persistence, UsrOverlay};
 
 /// A line of the table, as far as it matters.
-struct Mount<'a> {
+pub(crate) struct Mount<'a> {
     point: &'a str,
     options: &'a str,
-    kind: &'a str,
+    /// The type of the file system.
+    pub(crate) kind: &'a str,
     source: &'a str,
+}
+
+impl Mount<'_> {
+    /// The device, where there is one.
+    pub(crate) fn source(&self) -> PathBuf {
+        unescape(self.source)
+    }
+}
+
+/// What is mounted at a path, which has no links in it; a later mount covers an earlier one.
+pub(crate) fn at<'a>(mountinfo: &'a str, path: &Path) -> Option<Mount<'a>> {
+    let mut mounts = mountinfo.lines().filter_map(parse);
+    mounts.rfind(|mount| unescape(mount.point) == path)
+}
+
+/// Replaces `\040` and its like by what they stand for.
+fn unescape(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        let digits = others.get(..3).filter(|_| *first == b'\\');
+        let octal = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|octal| u8::from_str_radix(octal, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = others.get(3..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = others;
+            }
+        }
+    }
+    OsString::from_vec(bytes).into()
 }
 
 fn parse(line: &str) -> Option<Mount<'_>> {
@@ -77,6 +116,17 @@ mod tests {
             deployment("22 1 254:2 / / rw - ext4 /dev/vda2 rw\nnonsense\n"),
             None
         );
+    }
+
+    #[test]
+    fn a_mount_is_found_by_its_path() {
+        let table = "22 1 254:2 / /mnt rw - ext4 /dev/vda2 rw\n\
+                     23 22 254:3 / /mnt/a\\040b rw shared:1 - vfat /dev/disk/by-label/x\\134y rw\n\
+                     24 22 0:31 /@ /mnt rw - btrfs /dev/vdb rw\n";
+        assert_eq!(at(table, Path::new("/mnt")).unwrap().kind, "btrfs");
+        let found = at(table, Path::new("/mnt/a b")).unwrap();
+        assert_eq!(found.source(), Path::new("/dev/disk/by-label/x\\y"));
+        assert!(at(table, Path::new("/mnt/a")).is_none());
     }
 
     #[test]

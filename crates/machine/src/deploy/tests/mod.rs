@@ -132,7 +132,7 @@ impl Sample {
                 .unwrap(),
         };
         let options = InstallOptions {
-            root_uuid: "1".to_owned(),
+            root: "UUID=1".to_owned(),
             kernel_arguments: vec!["mine=1".to_owned()],
             source: ImageSource::registry("registry.example.org/os:1"),
             missing_verity_allowed: true,
