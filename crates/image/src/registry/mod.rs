@@ -2,9 +2,9 @@
 //!
 //! Source: OCI distribution specification 1.1; for everything around it the formats and habits of podman and skopeo.
 //!
-//! [`resolve`] finds out what a name stands for, [`pull`] fetches it into a store, [`push`] sends it from one, [`copy`] needs none.
-//! A [`Client`] is told in its
-//! [`Settings`] what there is to know; nothing is read from the environment here.
+//! [`resolve()`] finds out what a name stands for, [`pull()`] fetches it into a store, [`push()`] sends it from one,
+//! [`copy()`] needs none. A [`Client`] is told in its [`Settings`] what there is to know; nothing is read from the
+//! environment here.
 
 mod authentication;
 mod blob;
