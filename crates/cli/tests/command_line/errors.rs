@@ -198,6 +198,47 @@ fn stores() {
 }
 
 #[test]
+fn disks_to_install_to() {
+    let place = Place::new();
+    place.image("whole", &BOOTABLE);
+    let precious = "precious".repeat(1000);
+    place.file("full.img", &precious);
+    for (name, size_bytes) in [("small.img", 100 << 20), ("disk.img", 1 << 30)] {
+        let file = fs::File::create(place.path().join(name)).unwrap();
+        file.set_len(size_bytes).unwrap();
+    }
+    assert_snapshot!(place.transcript(&[
+        "install to-disk whole full.img",
+        "install to-disk whole small.img",
+        "install to-disk whole nothing.img",
+        "install to-disk whole .",
+        "install to-disk nothing small.img",
+        "install to-disk whole disk.img",
+        "install to-disk whole disk.img",
+        "install to-disk --wipe whole disk.img",
+    ]));
+    assert_eq!(
+        fs::read_to_string(place.path().join("full.img")).unwrap(),
+        precious
+    );
+}
+
+#[test]
+fn file_systems_to_install_to() {
+    if !oracle::require_root("installing onto a file system") {
+        return;
+    }
+    let place = Place::new();
+    place.image("whole", &BOOTABLE);
+    place.file("directory/precious", "precious");
+    assert_snapshot!(place.transcript(&[
+        "install to-filesystem whole nothing",
+        "install to-filesystem whole directory",
+        "install to-filesystem whole /proc",
+    ]));
+}
+
+#[test]
 fn outputs_that_exist() {
     let place = Place::new();
     place.image("whole", &BOOTABLE);

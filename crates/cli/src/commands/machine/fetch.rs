@@ -49,19 +49,25 @@ impl Found {
         Ok(Found { place })
     }
 
-    /// Looks for an image that was there before, by the digest of its manifest, whatever its name means now.
+    /// Looks for an image that was there before: by the digest of its manifest, whatever its name means now, else by its
+    /// name. Layers that were compressed on the way to the registry changed the manifest; the configuration, with the
+    /// digests of what is in the layers, says that it is the same image.
     pub(super) fn find_again(
         source: &ImageSource,
         manifest: &Sha256Digest,
+        config: Option<Sha256Digest>,
         observer: &dyn Observer,
     ) -> Fallible<Self> {
         if source.transport == "registry" {
-            let name = parse_name(&source.image)?.with_digest(*manifest).to_string();
-            let place = find_in_registry(&name, observer)?;
-            return Ok(Found { place });
+            let name = parse_name(&source.image)?.with_digest(*manifest);
+            match find_in_registry(&name.to_string(), observer) {
+                Err(error) if error.class() == Class::NotFound && config.is_some() => {}
+                found => return Ok(Found { place: found? }),
+            }
         }
         let found = Found::find(source, observer)?;
-        match found.manifest_digest() == *manifest {
+        let is_same = found.manifest_digest() == *manifest || Some(found.manifest().config.digest) == config;
+        match is_same {
             true => Ok(found),
             false => Err(replaced(&source.image, manifest, &found.manifest_digest()).into()),
         }
@@ -200,4 +206,56 @@ fn layout_options(select: Option<String>, intake: IntakeOptions) -> LoadOptions 
 /// What this machine runs.
 fn platform() -> Platform {
     ImageConfig::new(host_architecture(), "linux").platform()
+}
+
+#[cfg(test)]
+mod tests {
+    use osmith_image::compression::Codec;
+    use osmith_image::layer::LayerBuilder;
+    use osmith_image::layout::{LayoutFormat, SaveOptions};
+    use osmith_image::store::{Access, Encoding, ImageParts, LayerSource};
+    use osmith_machine::origin::SignaturePolicy;
+    use osmith_report::Silent;
+
+    use super::*;
+
+    fn image(store: &Store, author: &str) -> Image {
+        let mut config = ImageConfig::new(host_architecture(), "linux");
+        config.author = Some(author.to_owned());
+        let layer = store.put_layer(&LayerBuilder::new().finish()).unwrap();
+        let parts = ImageParts {
+            config,
+            layers: vec![LayerSource::Own(layer)],
+            annotations: Default::default(),
+        };
+        store.commit_image(parts, &[], &Silent).unwrap()
+    }
+
+    #[test]
+    fn an_image_is_found_again_however_its_layers_are_compressed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store"), Access::ReadWrite).unwrap();
+        let (image, other) = (image(&store, "one"), image(&store, "two"));
+        let path = folder.path().join("layout");
+        let options = SaveOptions {
+            format: LayoutFormat::Directory,
+            encoding: Encoding::of(Codec::Zstd),
+            name: None,
+        };
+        let saved = layout::save(&image, &store, &path, &options, &Silent, StepId(0)).unwrap();
+        assert_ne!(saved.digest, image.manifest_digest);
+        let source = ImageSource {
+            image: path.to_str().unwrap().to_owned(),
+            transport: "oci".to_owned(),
+            signature: SignaturePolicy::Unspecified,
+        };
+        let find = |manifest, config| Found::find_again(&source, manifest, config, &Silent);
+        let found = find(&image.manifest_digest, Some(image.id())).unwrap();
+        assert_eq!(found.manifest_digest(), saved.digest);
+        assert!(find(&saved.digest, None).is_ok());
+        for config in [None, Some(other.id())] {
+            let error = find(&image.manifest_digest, config).err().unwrap();
+            assert!(error.to_string().contains("is another image by now"), "{error}");
+        }
+    }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use osmith_formats::verity::Digest;
+use osmith_image::Transferred;
 use osmith_image::store::{Image, Store};
-use osmith_image::{Sha256Digest, Transferred};
 use osmith_machine::check::Damage;
 use osmith_machine::deploy;
 use osmith_machine::machine::Machine;
@@ -29,13 +29,11 @@ pub(crate) fn repair(observer: &dyn Observer) -> CommandResult {
     }
     print(&damage_lines(&damages))?;
     let message = recorded(&machine, "repair", || {
-        let store = machine.open_store()?;
-        store.distrust(damages.iter().map(|damage| damage.digest));
-        let repaired = repair_all(&machine, &store, &damages, observer)?;
-        let message = told(&damages, &repaired.left, &repaired.transferred);
+        let repaired = Repair::of(&machine, &damages, observer)?;
+        let message = repaired.message();
         if !repaired.left.is_empty() {
             print(&format!("{message}\n"))?;
-            return Err(failure(repaired));
+            return Err(repaired.failure());
         }
         Ok(Done {
             value: message.clone(),
@@ -55,43 +53,86 @@ pub(crate) fn repair(observer: &dyn Observer) -> CommandResult {
 }
 
 /// What came of all deployments.
-struct Repaired {
+#[derive(Default)]
+struct Repair {
+    /// What was damaged.
+    found: BTreeSet<Digest>,
     transferred: Transferred,
     left: Vec<Damage>,
     /// Why the first deployment could not be repaired.
-    failure: Option<Box<dyn Failure>>,
+    reason: Option<Box<dyn Failure>>,
 }
 
-/// One deployment after the other; one that cannot be repaired does not keep another from it.
-fn repair_all(
-    machine: &Machine,
-    store: &Store,
-    damages: &[Damage],
-    observer: &dyn Observer,
-) -> Fallible<Repaired> {
-    let mut transferred = Transferred::default();
-    let mut failure = None;
-    let deployments: BTreeSet<_> = damages.iter().flat_map(|damage| &damage.deployments).collect();
-    for deployment in deployments {
-        match repair_deployment(machine, store, deployment, observer) {
-            Ok(more) => transferred += more,
-            Err(error) if error.class() == Class::Interrupted => return Err(error),
-            Err(error) => {
-                let causes = with_causes(error.as_ref());
-                observer.observe(Event::Message {
-                    severity: Severity::Warning,
-                    text: format!("deployment {deployment} was not repaired: {causes}"),
-                });
-                failure.get_or_insert(error);
+impl Repair {
+    /// Repairs until nothing new is found: an image that is damaged does not say what else is.
+    fn of(machine: &Machine, damages: &[Damage], observer: &dyn Observer) -> Fallible<Self> {
+        let store = machine.open_store()?;
+        let mut repair = Repair {
+            left: damages.to_vec(),
+            ..Repair::default()
+        };
+        loop {
+            let known = repair.found.clone();
+            let is_new = |damage: &&Damage| !known.contains(&damage.digest);
+            let new: Vec<_> = repair.left.iter().filter(is_new).cloned().collect();
+            if new.is_empty() {
+                return Ok(repair);
             }
+            if !known.is_empty() {
+                print(&damage_lines(&new))?;
+            }
+            repair.found.extend(new.iter().map(|damage| damage.digest));
+            store.distrust(new.iter().map(|damage| damage.digest));
+            repair.repair_all(machine, &store, &new, observer)?;
+            repair.left = check_repository(observer)?;
         }
     }
-    let left = check_repository(observer)?;
-    Ok(Repaired {
-        transferred,
-        left,
-        failure,
-    })
+
+    /// One deployment after the other; one that cannot be repaired does not keep another from it.
+    fn repair_all(
+        &mut self,
+        machine: &Machine,
+        store: &Store,
+        damages: &[Damage],
+        observer: &dyn Observer,
+    ) -> Fallible<()> {
+        let deployments: BTreeSet<_> = damages.iter().flat_map(|damage| &damage.deployments).collect();
+        for deployment in deployments {
+            match repair_deployment(machine, store, deployment, observer) {
+                Ok(more) => self.transferred += more,
+                Err(error) if error.class() == Class::Interrupted => return Err(error),
+                Err(error) => {
+                    let causes = with_causes(error.as_ref());
+                    observer.observe(Event::Message {
+                        severity: Severity::Warning,
+                        text: format!("deployment {deployment} was not repaired: {causes}"),
+                    });
+                    self.reason.get_or_insert(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&self) -> String {
+        format!(
+            "{} of {} damaged objects repaired, {} fetched in {} layers",
+            self.found.len().saturating_sub(self.left.len()),
+            self.found.len(),
+            render(self.transferred.fetched_bytes),
+            self.transferred.layers_fetched,
+        )
+    }
+
+    /// Why there is damage left.
+    fn failure(self) -> Box<dyn Failure> {
+        self.reason.unwrap_or_else(|| {
+            let failure = damaged(&self.left);
+            failure
+                .hint("'osmith upgrade' or 'osmith switch' make a new deployment")
+                .into()
+        })
+    }
 }
 
 fn repair_deployment(
@@ -105,12 +146,18 @@ fn repair_deployment(
         let text = "its origin does not say which image it was made of";
         CommandFailure::new(Class::NotFound, text).hint("'osmith upgrade' replaces the deployment")
     })?;
-    let (image, transferred) = match whole_image(store, &manifest)? {
-        Some(image) => (image, Transferred::default()),
-        None => {
-            let found = Found::find_again(&origin.source, &manifest, observer)?;
+    let known = deploy::image_name(&manifest).and_then(|name| store.image(&name).ok());
+    let (image, transferred) = match known {
+        Some(image) if deploy::incomplete_layers(store, &image)?.is_empty() => {
+            (image, Transferred::default())
+        }
+        known => {
+            let config = known.as_ref().map(Image::id);
+            let found = Found::find_again(&origin.source, &manifest, config, observer)?;
             let title = format!("fetch what is damaged of {}", origin.source.image);
-            single_step(observer, title, |step| found.fetch(store, observer, step))?
+            let (fetched, transferred) =
+                single_step(observer, title, |step| found.fetch(store, observer, step))?;
+            (known.unwrap_or(fetched), transferred)
         }
     };
     if !deploy::rewrite_documents(machine, store, &image, deployment, observer)? {
@@ -122,33 +169,4 @@ fn repair_deployment(
         });
     }
     Ok(transferred)
-}
-
-/// The image, if all its contents are in the store.
-fn whole_image(store: &Store, manifest: &Sha256Digest) -> Fallible<Option<Image>> {
-    let known = deploy::image_name(manifest).and_then(|name| store.image(&name).ok());
-    match known {
-        Some(image) if deploy::incomplete_layers(store, &image)?.is_empty() => Ok(Some(image)),
-        _ => Ok(None),
-    }
-}
-
-fn told(damages: &[Damage], left: &[Damage], transferred: &Transferred) -> String {
-    format!(
-        "{} of {} damaged objects repaired, {} fetched in {} layers",
-        damages.len().saturating_sub(left.len()),
-        damages.len(),
-        render(transferred.fetched_bytes),
-        transferred.layers_fetched,
-    )
-}
-
-/// Why there is damage left.
-fn failure(repaired: Repaired) -> Box<dyn Failure> {
-    repaired.failure.unwrap_or_else(|| {
-        let failure = damaged(&repaired.left);
-        failure
-            .hint("'osmith upgrade' or 'osmith switch' make a new deployment")
-            .into()
-    })
 }
