@@ -165,7 +165,12 @@ fn the_same_as_an_ordinary_user() {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("tests");
     let base = directory.path().join("base.tar");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By another process: a child that is being started by another thread would have the program open for writing.
+    let copied = Command::new("cp")
+        .arg(std::env::current_exe().unwrap())
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
     fs::copy(archive, &base).unwrap();
     let output = Command::new("setpriv")
         .args([
