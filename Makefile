@@ -15,6 +15,8 @@ FUZZ_SECONDS ?= 20
 STORY_RUNS ?= 10
 # Which stories are told: files of tests/tests.
 STORIES ?= webserver life
+# The long ones are for test-long.
+STORY_FLAGS ?= --skip long_
 
 .PHONY: help setup demo test test-long story bench lint check fuzz release base-context clean
 
@@ -38,15 +40,15 @@ test: setup ## everything CI runs
 
 test-long: setup ## the long tests too, and the story STORY_RUNS times
 	$(CARGO) test --locked --workspace --exclude osmith-stories --release -- --include-ignored
-	for run in $$(seq $(STORY_RUNS)); do echo "== story, run $$run of $(STORY_RUNS)"; $(MAKE) story; done
+	for run in $$(seq $(STORY_RUNS)); do echo "== story, run $$run of $(STORY_RUNS)"; $(MAKE) story STORY_FLAGS=; done
 
 story: base-context ## boot the stories' machines, as an ordinary user, and look at them from inside and outside
-	for story in $(STORIES); do \
+	set -e; for story in $(STORIES); do \
 		program=$$($(CARGO) test --locked -p osmith-stories --test $$story --no-run --message-format=json | \
 			sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \
 		install -D "$$program" $(TARGET)/stories/$$story; \
 		scripts/as-user $(TARGET)/release/osmith $(TARGET)/stories/$$story -- \
-			$$story --ignored --nocapture --test-threads=1; \
+			$$story --ignored --nocapture --test-threads=1 $(STORY_FLAGS); \
 	done
 
 bench: ## the table of docs/benchmarks.md, measured on this machine

@@ -159,8 +159,8 @@ fn an_update_keeps_what_is_the_machines_and_a_rollback_leads_back() {
 }
 
 #[test]
-#[ignore = "boots a machine: make story"]
-fn a_version_with_a_broken_service_is_left_and_not_tried_again() {
+#[ignore = "boots a machine four times: make test-long"]
+fn long_a_version_with_a_broken_service_is_left_and_not_tried_again() {
     let Some(mut story) = Story::begin() else { return };
     story
         .machine
