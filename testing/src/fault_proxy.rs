@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
+
 /// What happens to a request.
 #[derive(Debug, Clone)]
 pub enum Fault {
@@ -25,6 +27,10 @@ pub enum Fault {
     Cut(usize),
     /// The byte of the answer's body at this place is another one.
     Flip(usize),
+    /// Nothing more is read of the request, and nothing said, until the client goes.
+    Silence,
+    /// Nothing more is said after so many bytes of the answer's body, until the client goes.
+    Stall(usize),
     /// So long passes before each piece of the answer's body of that many bytes.
     Slow(Duration, usize),
     /// The registry learns nothing of this header.
@@ -141,6 +147,9 @@ fn serve(client: &TcpStream, shared: &Shared) -> io::Result<()> {
     let seen = seen(&request);
     lock(&shared.seen).push(seen.clone());
     let fault = (lock(&shared.plan))(&seen);
+    if let Some(Fault::Silence) = fault {
+        return wait_for_end(client);
+    }
     if let Some(Fault::DropRequest(length)) = fault {
         return input.take(length as u64).read_to_end(&mut Vec::new()).map(drop);
     }
@@ -266,7 +275,7 @@ fn send(mut client: &TcpStream, head: &Head, mut body: Vec<u8>, fault: Option<&F
     client.write_all(text.as_bytes())?;
     let mut piece = body.len().max(1);
     match fault {
-        Some(Fault::Cut(length)) => body.truncate(*length),
+        Some(Fault::Cut(length) | Fault::Stall(length)) => body.truncate(*length),
         Some(Fault::Flip(at)) => body.iter_mut().skip(*at).take(1).for_each(|byte| *byte ^= 1),
         Some(Fault::Slow(_, length)) => piece = *length,
         _ => {}
@@ -277,7 +286,16 @@ fn send(mut client: &TcpStream, head: &Head, mut body: Vec<u8>, fault: Option<&F
         }
         client.write_all(piece)?;
     }
-    client.flush()
+    match fault {
+        Some(Fault::Stall(_)) => wait_for_end(client),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until the client closes the connection.
+fn wait_for_end(client: &TcpStream) -> io::Result<()> {
+    while poll(&mut [PollFd::new(client, PollFlags::RDHUP)], None)? == 0 {}
+    Ok(())
 }
 
 fn answer(

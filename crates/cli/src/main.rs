@@ -34,14 +34,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error),
     };
-    let interrupt = match interrupt::listen() {
-        Ok(interrupt) => interrupt,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: cannot listen for signals: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let console = Console::new(cli.global.progress, interrupt);
+    if let Err(error) = interrupt::listen() {
+        let _ = writeln!(std::io::stderr(), "error: cannot listen for signals: {error}");
+        return ExitCode::FAILURE;
+    }
+    let console = Console::new(cli.global.progress, interrupt::asked());
     match run(&cli, &console) {
         Ok(status) => status,
         Err(failure) => {

@@ -2,11 +2,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::sync::atomic::Ordering;
 
-use osmith_report::Class;
+use osmith_report::{Class, Interrupted};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::failure::CommandFailure;
+use crate::interrupt;
 
 /// Asks for a password, which is not shown.
 pub(crate) fn ask(question: &str) -> Result<String, CommandFailure> {
@@ -14,8 +18,10 @@ pub(crate) fn ask(question: &str) -> Result<String, CommandFailure> {
     let silent = Silent::new(&terminal).map_err(unreadable)?;
     let answer = line(&terminal, question);
     drop(silent);
-    // The end of the line was not shown, either.
-    let _ = writeln!(&terminal);
+    if answer.is_ok() {
+        // The end of the line was not shown, either.
+        let _ = writeln!(&terminal);
+    }
     answer
 }
 
@@ -42,11 +48,31 @@ fn terminal() -> Result<File, CommandFailure> {
 fn line(terminal: &File, question: &str) -> Result<String, CommandFailure> {
     let mut output = terminal;
     output.write_all(question.as_bytes()).map_err(unreadable)?;
+    wait_for_line(terminal)?;
     let mut answer = String::new();
     BufReader::new(terminal)
         .read_line(&mut answer)
         .map_err(unreadable)?;
     Ok(answer.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Waits until a line was typed, or Ctrl-C: a read would go on after it.
+fn wait_for_line(terminal: &File) -> Result<(), CommandFailure> {
+    const PATIENCE: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 250_000_000,
+    };
+    let asked = interrupt::asked();
+    while !asked.load(Ordering::Relaxed) {
+        match poll(&mut [PollFd::new(terminal, PollFlags::IN)], Some(&PATIENCE)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+    // What follows is not to stand beside the question.
+    let _ = writeln!(&*terminal);
+    Err(CommandFailure::new(Class::Interrupted, Interrupted.to_string()))
 }
 
 fn unreadable(error: impl Into<io::Error>) -> CommandFailure {

@@ -12,6 +12,7 @@ use osmith_report::{Class, Failure};
 
 use crate::args::{RegistryOptions, TransferOptions};
 use crate::failure::CommandFailure;
+use crate::interrupt;
 
 /// Where distributions keep the certificates of all authorities.
 const BUNDLES: [&str; 5] = [
@@ -57,6 +58,7 @@ pub(crate) fn settings(options: &RegistryOptions) -> Result<Settings, Box<dyn Fa
         credentials: Credentials { files },
         proxies: proxies(),
         tls_verify: options.tls_verify,
+        interrupted: interrupt::asked(),
         ..Settings::default()
     })
 }
@@ -71,6 +73,7 @@ pub(crate) fn machine_settings() -> Result<Settings, ConfigurationError> {
             files: MACHINE_AUTH_FILES.map(|path| auth_file(path.into())).into(),
         },
         proxies: proxies(),
+        interrupted: interrupt::asked(),
         ..Settings::default()
     })
 }

@@ -5,4 +5,5 @@ mod full;
 mod help;
 mod program;
 mod registries;
+mod silence;
 mod users;

@@ -1,6 +1,7 @@
 //! The client: what it is told, and the registries it knows.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use osmith_report::Observer;
@@ -8,6 +9,7 @@ use osmith_report::Observer;
 use super::certificates::{CertificatePaths, Certificates};
 use super::configuration::Place;
 use super::repository::{Registry, Repository};
+use super::socket::Wish;
 use super::wire::Wire;
 use super::{Configuration, Credential, Credentials, Proxies, RegistryError, RetryPolicy};
 use crate::reference::Reference;
@@ -33,6 +35,9 @@ pub struct Settings {
     pub tls_verify: Option<bool>,
     /// Who we are in the registry that is named, whatever the files say. Mirrors do not learn it.
     pub credential: Option<Credential>,
+    /// Becomes true when the user asks to stop: then no wait for the network goes on. It is what the observers of the
+    /// operations say of all other work.
+    pub interrupted: Arc<AtomicBool>,
 }
 
 /// Speaks to registries. Connections, tokens and what was found out are kept, so one client serves best for everything
@@ -49,7 +54,11 @@ impl Client {
     pub fn new(settings: Settings) -> Self {
         let certificates = Certificates::new(settings.certificates.clone());
         Client {
-            wire: Wire::new(certificates, settings.proxies.clone()),
+            wire: Wire::new(
+                certificates,
+                settings.proxies.clone(),
+                Wish(settings.interrupted.clone()),
+            ),
             settings,
             registries: Mutex::default(),
         }

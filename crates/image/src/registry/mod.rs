@@ -22,6 +22,7 @@ mod pull;
 mod push;
 mod repository;
 mod retry;
+mod socket;
 mod tls;
 mod upload;
 mod wire;

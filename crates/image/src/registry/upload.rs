@@ -5,7 +5,6 @@
 
 use std::io::Read;
 
-use osmith_report::Interrupted;
 use ureq::http::header::CONTENT_TYPE;
 use ureq::http::{Method, Uri};
 
@@ -175,23 +174,7 @@ impl Repository<'_> {
             scopes: vec![self.scope(Right::PullAndPush)],
             operation,
         };
-        self.call(call, payload).map_err(interruption)
-    }
-}
-
-/// A request to stop that came out of the bytes that were being sent.
-fn interruption(error: RegistryError) -> RegistryError {
-    match &error {
-        RegistryError::Broken { source, .. } => {
-            let inner = source
-                .downcast_ref::<std::io::Error>()
-                .and_then(|error| error.get_ref());
-            match inner.is_some_and(|inner| inner.is::<Interrupted>()) {
-                true => Interrupted.into(),
-                false => error,
-            }
-        }
-        _ => error,
+        self.call(call, payload)
     }
 }
 

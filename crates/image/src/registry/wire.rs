@@ -9,15 +9,16 @@ use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use osmith_report::Interrupted;
 use ureq::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use ureq::http::{Method, Request as HttpRequest, Uri};
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _};
 use ureq::{Agent, Body, SendBody};
 
 use super::certificates::Certificates;
 use super::error::CertificateProblem;
 use super::retry::parse_retry_after;
+use super::socket::{NameResolver, SocketConnector, Wish};
 use super::tls::TlsConnector;
 use super::{Proxies, RegistryError};
 
@@ -36,6 +37,7 @@ const MESSAGE_MAX_CHARACTERS: usize = 200;
 pub(super) struct Wire {
     certificates: Certificates,
     proxies: Proxies,
+    wish: Wish,
     agents: Mutex<BTreeMap<(String, bool), Agent>>,
 }
 
@@ -70,10 +72,11 @@ pub(super) struct Answer {
 }
 
 impl Wire {
-    pub(super) fn new(certificates: Certificates, proxies: Proxies) -> Self {
+    pub(super) fn new(certificates: Certificates, proxies: Proxies, wish: Wish) -> Self {
         Wire {
             certificates,
             proxies,
+            wish,
             agents: Mutex::default(),
         }
     }
@@ -174,8 +177,8 @@ impl Wire {
             .max_idle_connections(IDLE_CONNECTIONS_MAX)
             .max_idle_connections_per_host(IDLE_CONNECTIONS_MAX)
             .build();
-        let plain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
-        let resolver = DefaultResolver::default();
+        let plain = ().chain(ConnectProxyConnector::default()).chain(SocketConnector(self.wish.clone()));
+        let resolver = NameResolver(self.wish.clone());
         if uri.scheme_str() != Some("https") {
             return Ok(Agent::with_parts(config, plain, resolver));
         }
@@ -318,7 +321,10 @@ fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
 
 /// What an error of the connection means.
 pub(super) fn failure(error: ureq::Error, operation: &str, host: &str) -> RegistryError {
-    if let Some(tls) = tls_error(&error) {
+    if inner_error::<Interrupted>(&error).is_some() {
+        return Interrupted.into();
+    }
+    if let Some(tls) = inner_error(&error) {
         return tls_failure(tls, operation, host);
     }
     let host = host.to_owned();
@@ -353,7 +359,8 @@ pub(super) fn failure(error: ureq::Error, operation: &str, host: &str) -> Regist
     }
 }
 
-fn tls_error(error: &ureq::Error) -> Option<&rustls::Error> {
+/// What an error of input or output was made of.
+fn inner_error<T: Error + 'static>(error: &ureq::Error) -> Option<&T> {
     match error {
         ureq::Error::Io(error) => error.get_ref()?.downcast_ref(),
         _ => None,

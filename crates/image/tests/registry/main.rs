@@ -4,4 +4,5 @@ mod faults;
 mod images;
 mod pull;
 mod push;
+mod silence;
 mod tls;
