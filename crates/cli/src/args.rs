@@ -525,13 +525,19 @@ Looks at /etc (as 'osmith etc diff'), at what a writable layer over /usr changed
 are there, have their length and are protected by fs-verity with the right digest. What is in a layer over /usr is
 found by length and modification time. Needs root.
 
-Exit status: 0 no difference, 3 differences found, 1 failure, 2 wrong usage.
+Changes of /etc that are expected are no drift: what a machine makes when it starts for the first time, and paths
+named in /usr/lib/osmith/drift.d/*.conf (by the image) and /etc/osmith/drift.d/*.conf (on this machine).
+
+Exit status: 0 no difference but expected ones, 3 differences found, 1 failure, 2 wrong usage.
 
 Examples:
   osmith drift
-  osmith drift --deep
-  osmith drift --format json | jq .objects")]
+  osmith drift --all --deep
+  osmith drift --format json | jq '.etc[] | select(.expected | not)'")]
 pub(crate) struct DriftArgs {
+    /// Show also what is expected
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Read and hash every object, and all of /usr if there is a layer over it
     #[arg(long)]
     pub(crate) deep: bool,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use osmith_machine::check::{CheckError, CheckOptions, Damage, check, deployments};
-use osmith_machine::drift::{Drift, UsrDrift, drift as machine_drift, is_verity_required};
+use osmith_machine::drift::{Drift, EtcDrift, UsrDrift, drift as machine_drift, is_verity_required};
 use osmith_machine::etc::{Change, ChangeKind, diff, etc_of_image, etc_of_machine};
 use osmith_machine::status::AccessMode;
 use osmith_report::{Class, Failure, Observer};
@@ -29,7 +29,7 @@ pub(crate) fn drift(args: &DriftArgs, observer: &dyn Observer) -> Result<ExitCod
     })?;
     match args.format {
         ReportFormat::Json => print(&json_text(&drift_json(&found))?)?,
-        ReportFormat::Text => print(&drift_text(&found))?,
+        ReportFormat::Text => print(&drift_text(&found, args.all))?,
     }
     Ok(match found.is_none() {
         true => ExitCode::SUCCESS,
@@ -85,7 +85,8 @@ pub(super) fn damage_lines(damages: &[Damage]) -> String {
     damages.iter().map(|damage| format!("{damage}\n")).collect()
 }
 
-fn drift_text(found: &Drift) -> String {
+/// The differences, a line each; those that are expected only if `all` are asked for.
+fn drift_text(found: &Drift, all: bool) -> String {
     let mut text = String::new();
     if let Some(UsrDrift { overlay, changes }) = &found.usr {
         let access = match overlay.access_mode {
@@ -97,11 +98,34 @@ fn drift_text(found: &Drift) -> String {
             change_lines("/usr", changes)
         );
     }
-    text += &change_lines("/etc", &found.etc);
+    for EtcDrift { change, expected_by } in &found.etc {
+        let line = change_line("/etc", change);
+        text += &match expected_by {
+            None => format!("{line}\n"),
+            Some(name) if all => format!("{line} [expected by {}]\n", printable(name)),
+            Some(_) => continue,
+        };
+    }
     text += &damage_lines(&found.objects);
-    match text.is_empty() {
-        true => "Nothing is different from the image\n".to_owned(),
-        false => text,
+    let expected = found.etc.iter().filter(|drift| drift.expected_by.is_some());
+    match (found.is_none(), expected.count()) {
+        (true, 0) => "Nothing is different from the image\n".to_owned(),
+        (true, count) if !all => {
+            format!(
+                "Nothing is different from the image but what is expected: {}\n",
+                counted(count)
+            )
+        }
+        (false, count) if !all && count > 0 => text + &format!("Expected: {}\n", counted(count)),
+        _ => text,
+    }
+}
+
+/// How many changes are not shown.
+fn counted(changes: usize) -> String {
+    match changes {
+        1 => "1 change; --all shows it".to_owned(),
+        _ => format!("{changes} changes; --all shows them"),
     }
 }
 
@@ -119,11 +143,19 @@ fn drift_json(found: &Drift) -> Value {
             "reason": damage.reason.to_string(),
         })
     });
+    let etc = found.etc.iter().map(|drift| {
+        let mut value = change_json("/etc", &drift.change);
+        value["expected"] = drift.expected_by.is_some().into();
+        if let Some(name) = &drift.expected_by {
+            value["expectedBy"] = json!(name);
+        }
+        value
+    });
     json!({
         "deployment": found.deployment.to_string(),
         "drift": !found.is_none(),
         "usr": usr,
-        "etc": changes_json("/etc", &found.etc),
+        "etc": etc.collect::<Vec<_>>(),
         "objects": objects.collect::<Vec<_>>(),
     })
 }
@@ -140,20 +172,22 @@ pub(crate) fn etc_diff(args: &EtcDiffArgs) -> CommandResult {
 
 /// A line a change, below `folder`.
 fn change_lines(folder: &str, changes: &[Change]) -> String {
-    let lines = changes.iter().map(|change| {
-        let letter = match change.change {
-            ChangeKind::Added => 'A',
-            ChangeKind::Modified => 'M',
-            ChangeKind::Removed => 'D',
-        };
-        let aspects: Vec<_> = change.aspects.iter().map(|aspect| aspect.name()).collect();
-        let aspects = match aspects.is_empty() {
-            true => String::new(),
-            false => format!(" ({})", aspects.join(", ")),
-        };
-        format!("{letter} {}{aspects}\n", printable(&path(folder, change)))
-    });
+    let lines = changes.iter().map(|change| change_line(folder, change) + "\n");
     lines.collect()
+}
+
+fn change_line(folder: &str, change: &Change) -> String {
+    let letter = match change.change {
+        ChangeKind::Added => 'A',
+        ChangeKind::Modified => 'M',
+        ChangeKind::Removed => 'D',
+    };
+    let aspects: Vec<_> = change.aspects.iter().map(|aspect| aspect.name()).collect();
+    let aspects = match aspects.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", aspects.join(", ")),
+    };
+    format!("{letter} {}{aspects}", printable(&path(folder, change)))
 }
 
 fn changes_json(folder: &str, changes: &[Change]) -> Value {
@@ -219,6 +253,42 @@ mod tests {
         );
     }
 
+    fn etc(expected_by: Option<&str>) -> Vec<EtcDrift> {
+        let changes = changes().split_off(2).into_iter().map(|change| EtcDrift {
+            change,
+            expected_by: expected_by.map(str::to_owned),
+        });
+        changes.collect()
+    }
+
+    #[test]
+    fn what_is_expected_is_counted_and_shown_if_asked_for() {
+        let mut found = Drift {
+            deployment: Digest::of(b"x"),
+            usr: None,
+            etc: etc(Some("10-image.conf")),
+            objects: Vec::new(),
+        };
+        assert_eq!(
+            drift_text(&found, false),
+            "Nothing is different from the image but what is expected: 1 change; --all shows it\n"
+        );
+        let line = "D /etc/gone [expected by 10-image.conf]\n";
+        assert_eq!(drift_text(&found, true), line);
+        let json = drift_json(&found);
+        assert_eq!(json["drift"], false);
+        let expected = json!([{"path": "/etc/gone", "change": "removed", "expected": true, "expectedBy": "10-image.conf"}]);
+        assert_eq!(json["etc"], expected);
+        found.etc.extend(etc(Some("20-own.conf")));
+        found.etc.extend(etc(None));
+        assert_eq!(
+            drift_text(&found, false),
+            "D /etc/gone\nExpected: 2 changes; --all shows them\n"
+        );
+        assert_eq!(drift_text(&found, true).lines().count(), 3);
+        assert_eq!(drift_json(&found)["drift"], true);
+    }
+
     #[test]
     fn drift_is_told_in_full() {
         let digest = Digest::of(b"x");
@@ -228,7 +298,10 @@ mod tests {
             etc: Vec::new(),
             objects: Vec::new(),
         };
-        assert_eq!(drift_text(&nothing), "Nothing is different from the image\n");
+        assert_eq!(
+            drift_text(&nothing, false),
+            "Nothing is different from the image\n"
+        );
         assert_eq!(drift_json(&nothing)["drift"], false);
         let all = Drift {
             deployment: digest,
@@ -239,7 +312,7 @@ mod tests {
                 },
                 changes: changes().split_off(2),
             }),
-            etc: changes().split_off(2),
+            etc: etc(None),
             objects: vec![Damage {
                 digest,
                 reason: DamageReason::Missing,
@@ -250,7 +323,7 @@ mod tests {
             "/usr can be written to until the next start\nD /usr/gone\nD /etc/gone\n\
              object {digest} is missing; needed by deployment {digest}\n"
         );
-        assert_eq!(drift_text(&all), expected);
+        assert_eq!(drift_text(&all, false), expected);
         let expected = json!({
             "deployment": digest.to_string(),
             "drift": true,
@@ -259,7 +332,7 @@ mod tests {
                 "persistence": "transient",
                 "changes": [{"path": "/usr/gone", "change": "removed"}],
             },
-            "etc": [{"path": "/etc/gone", "change": "removed"}],
+            "etc": [{"path": "/etc/gone", "change": "removed", "expected": false}],
             "objects": [{"digest": digest.to_string(), "reason": "is missing"}],
         });
         assert_eq!(drift_json(&all), expected);

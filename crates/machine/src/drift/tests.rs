@@ -7,7 +7,6 @@ use osmith_testing::oracle;
 use super::*;
 use crate::check::tests::Disk;
 use crate::check::{Damage, DamageReason};
-use crate::etc::ChangeKind;
 
 const TEXT: &str =
     "a file of the image, which is long enough to be an object, as everything over 64 bytes is";
@@ -87,7 +86,8 @@ fn a_machine_like_its_image_has_no_drift_and_each_kind_is_found() {
             root.cover("etc");
             fs::write(root.path("etc/hostname"), "machine").unwrap();
             let found = root.drift(false).unwrap();
-            assert_eq!(changed(&found.etc), [("hostname", ChangeKind::Modified)]);
+            let changes: Vec<Change> = found.etc.iter().map(|drift| drift.change.clone()).collect();
+            assert_eq!(changed(&changes), [("hostname", ChangeKind::Modified)]);
             assert!(found.usr.is_none() && found.objects.is_empty() && !found.is_none());
 
             let time = fs::metadata(root.path("usr/bin/tool"))
@@ -148,4 +148,68 @@ fn objects_are_checked_as_the_machine_was_started() {
         matches!(error, DriftError::Compare(EtcError::NoDeployment)),
         "{error}"
     );
+}
+
+/// Changes of `/etc`, and who expects them.
+fn expected(changes: &[(&str, ChangeKind)], text: &str) -> Vec<Option<String>> {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("usr/lib/osmith/drift.d");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("10-image.conf"), text).unwrap();
+    let changes = changes.iter().map(|(path, change)| Change {
+        path: path.into(),
+        change: *change,
+        aspects: Vec::new(),
+    });
+    let marked = marked(changes.collect(), &Expected::read(root.path()).unwrap());
+    marked.into_iter().map(|drift| drift.expected_by).collect()
+}
+
+#[test]
+fn a_folder_that_was_added_only_for_what_is_expected_is_expected() {
+    use ChangeKind::{Added, Modified, Removed};
+    let image = || Some("10-image.conf".to_owned());
+    let below = ["app", "app/sub", "app/sub/a", "app/sub/b"];
+    let changes = below.map(|path| (path, Added));
+    let all = expected(&changes, "/etc/app/sub/?\n");
+    assert_eq!(all, [image(), image(), image(), image()]);
+    let one = expected(&changes, "/etc/app/*/a\n");
+    assert_eq!(one, [None, None, image(), None]);
+    // The folder itself has another mode, or is gone.
+    for change in [Modified, Removed] {
+        let found = expected(&[("app", change), ("app/a", Added)], "/etc/app/a\n");
+        assert_eq!(found, [None, image()]);
+    }
+    let beside = expected(&[("app", Added), ("app.d/x", Added)], "/etc/app.d/x\n");
+    assert_eq!(beside, [None, image()]);
+}
+
+#[test]
+fn a_machine_that_was_only_started_has_no_drift() {
+    if !oracle::require_root("mounting") {
+        return;
+    }
+    let root = Root::new();
+    fs::write(root.path("etc/machine-id"), "").unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            enter_namespace().unwrap();
+            root.cover("etc");
+            fs::create_dir(root.path("etc/ssh")).unwrap();
+            for (path, text) in [
+                ("etc/hostname", "image"),
+                ("etc/machine-id", "d1c7bae9964e46e4a96f27495097c59d\n"),
+                ("etc/.updated", "TIMESTAMP_NSEC=1\n"),
+                ("etc/ssh/ssh_host_ed25519_key", "key"),
+                ("etc/ssh/ssh_host_ed25519_key.pub", "key"),
+            ] {
+                fs::write(root.path(path), text).unwrap();
+            }
+            let found = root.drift(false).unwrap();
+            assert_eq!(found.etc.len(), 4, "{found:?}");
+            assert!(found.is_none(), "{found:?}");
+            fs::write(root.path("etc/ssh/sshd_config"), "PermitRootLogin yes\n").unwrap();
+            assert!(!root.drift(false).unwrap().is_none());
+        });
+    });
 }
