@@ -171,12 +171,12 @@ fn serve(client: &TcpStream, shared: &Shared) -> io::Result<()> {
 }
 
 /// The first line and the headers of a message.
-struct Head {
-    first: String,
-    headers: Vec<(String, String)>,
+pub(crate) struct Head {
+    pub(crate) first: String,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
-fn read_head(input: &mut impl BufRead) -> io::Result<Head> {
+pub(crate) fn read_head(input: &mut impl BufRead) -> io::Result<Head> {
     let mut first = String::new();
     if input.read_line(&mut first)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -196,7 +196,7 @@ fn read_head(input: &mut impl BufRead) -> io::Result<Head> {
     })
 }
 
-fn seen(request: &Head) -> SeenRequest {
+pub(crate) fn seen(request: &Head) -> SeenRequest {
     let mut words = request.first.split(' ').map(str::to_owned);
     let headers = request.headers.iter();
     SeenRequest {
@@ -319,6 +319,6 @@ fn answer(
     client.write_all(text.as_bytes())
 }
 
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,6 +4,7 @@
 pub mod certificates;
 mod child;
 pub mod fault_proxy;
+pub mod forward_proxy;
 pub mod oracle;
 pub mod registry;
 pub mod vm;

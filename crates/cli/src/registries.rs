@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use osmith_image::registry::{
     AuthFile, CertificatePaths, Client, Configuration, ConfigurationError, Credential, Credentials, Proxies,
-    Settings,
+    ProxySetting, Settings,
 };
 use osmith_report::{Class, Failure};
 
@@ -155,17 +155,17 @@ fn user_configuration() -> Option<PathBuf> {
 
 /// As curl does, with small letters first; but `HTTP_PROXY` with large ones too.
 fn proxies() -> Proxies {
-    let text = |names: [&str; 4]| {
-        let found = names
+    let first = |names: &[&str]| {
+        let mut found = names
             .iter()
-            .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
-        found.unwrap_or_default()
+            .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)));
+        found.find(|(_, value)| !value.is_empty())
     };
-    let proxy = |text: String| Some(text).filter(|text| !text.is_empty());
+    let proxy = |names| first(names).map(|(name, address)| ProxySetting { address, name });
     Proxies {
-        http: proxy(text(["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])),
-        https: proxy(text(["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])),
-        except: text(["no_proxy", "NO_PROXY", "", ""]),
+        http: proxy(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]),
+        https: proxy(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+        except: first(&["no_proxy", "NO_PROXY"]).map_or_else(String::new, |(_, value)| value),
     }
 }
 

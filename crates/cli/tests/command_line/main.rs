@@ -4,6 +4,7 @@ mod errors;
 mod full;
 mod help;
 mod program;
+mod proxies;
 mod registries;
 mod silence;
 mod users;

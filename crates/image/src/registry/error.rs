@@ -7,6 +7,7 @@ use osmith_report::{Class, Failure, Interrupted};
 
 use super::configuration::ConfigurationError;
 use super::credentials::CredentialsError;
+use super::tunnel::ProxyRefusal;
 use crate::digest::Sha256Digest;
 use crate::intake::IntakeError;
 use crate::manifest::JsonError;
@@ -23,6 +24,27 @@ pub enum RegistryError {
         /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// The proxy that leads to the registry does not answer, or does not let us through.
+    #[error("cannot reach the registry '{host}' by the proxy '{proxy}', which {setting} names")]
+    Proxy {
+        /// The registry, with its port if it is an unusual one.
+        host: String,
+        /// The proxy, with its port.
+        proxy: String,
+        /// The name of the setting.
+        setting: String,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// What is set as a proxy is none.
+    #[error("{setting} is no address of a proxy: '{address}' is not http://HOST:PORT")]
+    ProxyAddress {
+        /// The name of the setting.
+        setting: String,
+        /// What it says, without name and password.
+        address: String,
     },
     /// The certificate of the registry is not trusted.
     #[error("the registry '{host}' cannot be trusted: {reason}")]
@@ -183,7 +205,7 @@ impl Failure for RegistryError {
             RegistryError::UnknownImage { .. } => Class::NotFound,
             RegistryError::Configuration(error) => error.class(),
             RegistryError::Credentials(error) => error.class(),
-            RegistryError::CertificateFile { .. } => Class::Input,
+            RegistryError::CertificateFile { .. } | RegistryError::ProxyAddress { .. } => Class::Input,
             RegistryError::LoginRequired { .. }
             | RegistryError::WrongPassword { .. }
             | RegistryError::Denied { .. } => Class::Environment,
@@ -199,9 +221,21 @@ impl Failure for RegistryError {
         let hint = match self {
             RegistryError::Connect { host, .. } => {
                 format!(
-                    "check the name '{host}', the network and, if there is one, the proxy; then try again"
+                    "check the name '{host}' and the network, and set HTTPS_PROXY if a proxy leads there; then try again"
                 )
             }
+            RegistryError::Proxy {
+                proxy,
+                setting,
+                source,
+                ..
+            } if is_refusal(source.as_ref(), 407) => {
+                format!("set {setting}=http://NAME:PASSWORD@{proxy}")
+            }
+            RegistryError::Proxy { host, setting, .. } => format!(
+                "check {setting} and the proxy; with NO_PROXY={host} the registry is reached without it"
+            ),
+            RegistryError::ProxyAddress { setting, .. } => format!("correct {setting}, or unset it"),
             RegistryError::Certificate { host, reason } => return certificate_hints(host, *reason),
             RegistryError::PlainHttp(host) => format!(
                 "if it is meant to be so: --tls-verify=false, or 'insecure = true' for '{host}' in registries.conf"
@@ -237,7 +271,10 @@ impl RegistryError {
     pub(super) fn may_be_plain_http(&self) -> bool {
         matches!(
             self,
-            RegistryError::PlainHttp(_) | RegistryError::Connect { .. } | RegistryError::Broken { .. }
+            RegistryError::PlainHttp(_)
+                | RegistryError::Connect { .. }
+                | RegistryError::Proxy { .. }
+                | RegistryError::Broken { .. }
         )
     }
 
@@ -245,6 +282,9 @@ impl RegistryError {
     pub(super) fn passes(&self) -> bool {
         match self {
             RegistryError::Connect { .. } | RegistryError::Broken { .. } => true,
+            RegistryError::Proxy { source, .. } => {
+                !matches!(source.downcast_ref(), Some(ProxyRefusal::Status(..500)))
+            }
             RegistryError::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
             _ => false,
         }
@@ -267,6 +307,10 @@ fn certificate_hints(host: &str, reason: CertificateProblem) -> Vec<String> {
         _ => "the registry needs another certificate; --tls-verify=false does without".to_owned(),
     };
     vec![hint]
+}
+
+fn is_refusal(source: &(dyn Error + Send + Sync + 'static), status: u16) -> bool {
+    matches!(source.downcast_ref(), Some(ProxyRefusal::Status(found)) if *found == status)
 }
 
 fn said(message: &str) -> String {

@@ -24,6 +24,7 @@ mod repository;
 mod retry;
 mod socket;
 mod tls;
+mod tunnel;
 mod upload;
 mod wire;
 
@@ -38,7 +39,7 @@ pub use credentials::{
 };
 pub use error::{CertificateProblem, RegistryError};
 pub use login::verify_login;
-pub use proxy::Proxies;
+pub use proxy::{Proxies, ProxySetting};
 pub use pull::{PullOptions, Pulled, Resolved, pull, resolve};
 pub use push::{PushOptions, Pushed, Sent, push};
 pub use retry::RetryPolicy;

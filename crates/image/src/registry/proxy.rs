@@ -3,46 +3,134 @@
 //! Source: the convention of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` as curl and Go's `net/http` read them. SOCKS is
 //! left out.
 
+use std::fmt;
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ureq::http::Uri;
+
+use super::RegistryError;
 
 /// The proxies of this machine.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
-    /// For `http:` addresses: `http://proxy.example.org:3128`.
-    pub http: Option<String>,
+    /// For `http:` addresses.
+    pub http: Option<ProxySetting>,
     /// For `https:` addresses.
-    pub https: Option<String>,
-    /// What is reached without one, separated by commas: `*`, domains (with all below them; after a `.` only those
+    pub https: Option<ProxySetting>,
+    /// What is reached without one, separated by commas or spaces: `*`, domains (with all below them; after a `.` only those
     /// below), addresses and networks (`10.0.0.0/8`), each but networks with or without a port.
     pub except: String,
 }
 
-/// An address that is no proxy's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no address of a proxy: http://HOST:PORT is expected")]
-pub(super) struct ProxyError(String);
+/// A proxy, and where it is set.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxySetting {
+    /// `http://USER:PASSWORD@proxy.example.org:3128`, where all but the host may be left out.
+    pub address: String,
+    /// The name of the setting, for messages: `HTTPS_PROXY`.
+    pub name: String,
+}
+
+/// A proxy that a host is reached by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proxy {
+    parsed: ureq::Proxy,
+    setting_name: String,
+}
+
+// The address may have a password.
+impl fmt::Debug for ProxySetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxySetting")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ProxySetting {
+    fn parse(&self) -> Result<Proxy, RegistryError> {
+        let bad = || RegistryError::ProxyAddress {
+            setting: self.name.clone(),
+            address: match self.address.split_once("://") {
+                Some((scheme, rest)) => format!("{scheme}://{}", without_password(rest)),
+                None => without_password(&self.address).to_owned(),
+            },
+        };
+        // Others are not known here, and one for SOCKS would end the program.
+        let schemes = ["http://", "https://"];
+        if self.address.contains("://") && !schemes.iter().any(|scheme| self.address.starts_with(scheme)) {
+            return Err(bad());
+        }
+        let parsed = ureq::Proxy::new(&self.address).map_err(|_| bad())?;
+        let authority = parsed
+            .uri()
+            .authority()
+            .map_or("", |authority| authority.as_str());
+        let port = without_password(authority).strip_prefix(parsed.host());
+        let has_good_port = port.is_some_and(|port| port.is_empty() || parsed.uri().port_u16().is_some());
+        match parsed.host().is_empty() || !has_good_port {
+            true => Err(bad()),
+            false => Ok(Proxy {
+                parsed,
+                setting_name: self.name.clone(),
+            }),
+        }
+    }
+}
+
+impl Proxy {
+    /// The address, whose name is the one to be looked up.
+    pub(super) fn uri(&self) -> &Uri {
+        self.parsed.uri()
+    }
+
+    pub(super) fn host(&self) -> &str {
+        self.parsed.host()
+    }
+
+    /// For messages: `proxy.example.org:3128`.
+    pub(super) fn host_and_port(&self) -> String {
+        format!("{}:{}", self.parsed.host(), self.parsed.port())
+    }
+
+    /// The name of the setting, for messages.
+    pub(super) fn setting_name(&self) -> &str {
+        &self.setting_name
+    }
+
+    /// Whether the connection to the proxy itself has TLS.
+    pub(super) fn has_tls(&self) -> bool {
+        self.parsed.protocol() == ureq::ProxyProtocol::Https
+    }
+
+    /// The value of `Proxy-Authorization`.
+    pub(super) fn authorization(&self) -> Option<String> {
+        let (username, password) = (self.parsed.username(), self.parsed.password());
+        username.or(password)?;
+        let both = format!(
+            "{}:{}",
+            username.unwrap_or_default(),
+            password.unwrap_or_default()
+        );
+        Some(format!("Basic {}", STANDARD.encode(both)))
+    }
+}
 
 impl Proxies {
     /// The proxy for an address; `None` if it is reached directly.
-    pub(super) fn for_uri(&self, uri: &Uri) -> Result<Option<ureq::Proxy>, ProxyError> {
+    pub(super) fn for_uri(&self, uri: &Uri) -> Result<Option<Proxy>, RegistryError> {
         let is_https = uri.scheme_str() == Some("https");
-        let proxy = if is_https { &self.https } else { &self.http };
-        let Some(proxy) = proxy.as_deref().filter(|text| !text.is_empty()) else {
+        let Some(setting) = (if is_https { &self.https } else { &self.http }) else {
             return Ok(None);
         };
         let host = uri.host().unwrap_or_default();
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
-        if self.excepts(host.trim_matches(['[', ']']), port) {
-            return Ok(None);
+        match self.excepts(host.trim_matches(['[', ']']), port) {
+            true => Ok(None),
+            false => setting.parse().map(Some),
         }
-        let bad = || ProxyError(proxy.to_owned());
-        // Others are not asked, and one for SOCKS would end the program.
-        if proxy.contains("://") && !proxy.starts_with("http://") && !proxy.starts_with("https://") {
-            return Err(bad());
-        }
-        ureq::Proxy::new(proxy).map(Some).map_err(|_| bad())
     }
 
     fn excepts(&self, host: &str, port: u16) -> bool {
@@ -50,13 +138,16 @@ impl Proxies {
         if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
             return true;
         }
-        let entries = self
+        let mut entries = self
             .except
-            .split(',')
-            .map(str::trim)
+            .split(|separator: char| separator == ',' || separator.is_whitespace())
             .filter(|entry| !entry.is_empty());
-        entries.into_iter().any(|entry| is_in(entry, host, address, port))
+        entries.any(|entry| is_in(entry, host, address, port))
     }
+}
+
+fn without_password(address: &str) -> &str {
+    address.rsplit_once('@').map_or(address, |(_, host)| host)
 }
 
 fn is_in(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool {
@@ -138,34 +229,64 @@ mod tests {
         }
     }
 
+    fn setting(address: &str) -> Option<ProxySetting> {
+        Some(ProxySetting {
+            address: address.to_owned(),
+            name: "THE_PROXY".to_owned(),
+        })
+    }
+
     #[test]
     fn the_scheme_decides() {
         let proxies = Proxies {
-            http: Some("http://one.example:3128".to_owned()),
-            https: Some("two.example:8080".to_owned()),
+            http: setting("http://one.example:3128"),
+            https: setting("two.example:8080"),
             except: "inside.example".to_owned(),
         };
         let host = |uri: &'static str| {
             let proxy = proxies.for_uri(&Uri::from_static(uri)).unwrap();
-            proxy.map(|proxy| proxy.host().to_owned())
+            proxy.map(|proxy| proxy.host_and_port())
         };
         assert_eq!(
             host("http://registry.example/v2/").as_deref(),
-            Some("one.example")
+            Some("one.example:3128")
         );
         assert_eq!(
             host("https://registry.example/v2/").as_deref(),
-            Some("two.example")
+            Some("two.example:8080")
         );
         assert_eq!(host("https://inside.example/v2/"), None);
-        let socks = Proxies {
-            https: Some("socks5://x:1".to_owned()),
-            ..Proxies::default()
-        };
-        assert!(
-            socks
-                .for_uri(&Uri::from_static("https://registry.example/"))
-                .is_err()
-        );
+    }
+
+    #[test]
+    fn addresses() {
+        let proxy = |address: &str| setting(address).unwrap().parse();
+        for (address, expected, has_tls) in [
+            ("proxy.example", "proxy.example:80", false),
+            ("http://proxy.example/", "proxy.example:80", false),
+            ("https://proxy.example", "proxy.example:443", true),
+            ("http://[::1]:3128", "[::1]:3128", false),
+        ] {
+            let proxy = proxy(address).unwrap();
+            assert_eq!(
+                (proxy.host_and_port().as_str(), proxy.has_tls()),
+                (expected, has_tls)
+            );
+            assert_eq!(proxy.authorization(), None);
+        }
+        let authorization = proxy("http://jo:a%40b@proxy.example").unwrap().authorization();
+        assert_eq!(authorization.as_deref(), Some("Basic am86YUBi"));
+        for bad in [
+            "socks5://jo:secret@x:1",
+            "http://",
+            "http://jo:secret@x:port",
+            "/",
+        ] {
+            let error = proxy(bad).unwrap_err().to_string();
+            assert!(
+                error.contains("THE_PROXY") && !error.contains("secret"),
+                "{error}"
+            );
+        }
     }
 }

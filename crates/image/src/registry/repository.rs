@@ -95,7 +95,9 @@ impl Registry {
             Err(error) if self.insecure && error.may_be_plain_http() => {
                 // The first error says more, unless the second way is the right one.
                 self.ping(wire, "http").map_err(|second| match second {
-                    RegistryError::Connect { .. } | RegistryError::Broken { .. } => error,
+                    RegistryError::Connect { .. }
+                    | RegistryError::Proxy { .. }
+                    | RegistryError::Broken { .. } => error,
                     second => second,
                 })
             }

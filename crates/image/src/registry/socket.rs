@@ -42,7 +42,11 @@ impl Wish {
 
 /// Finds the addresses of names.
 #[derive(Debug)]
-pub(super) struct NameResolver(pub(super) Wish);
+pub(super) struct NameResolver {
+    /// The proxy that is connected to in the place of any host: it is the proxy that knows the addresses of those.
+    pub(super) proxy: Option<Uri>,
+    pub(super) wish: Wish,
+}
 
 impl Resolver for NameResolver {
     fn resolve(
@@ -52,18 +56,26 @@ impl Resolver for NameResolver {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let (sender, receiver) = mpsc::channel();
-        let (uri, config) = (uri.clone(), config.clone());
+        let (uri, config) = (self.proxy.as_ref().unwrap_or(uri).clone(), config.clone());
         // The system's resolver cannot be interrupted, only left alone. Nobody listens then, and nobody needs to.
         thread::spawn(move || {
             let _ = sender.send(DefaultResolver::default().resolve(&uri, &config, timeout));
         });
         loop {
             match receiver.recv_timeout(PATIENCE) {
-                Ok(found) => return found,
-                Err(RecvTimeoutError::Timeout) => self.0.require_running()?,
+                Ok(found) => return found.map_err(not_found),
+                Err(RecvTimeoutError::Timeout) => self.wish.require_running()?,
                 Err(RecvTimeoutError::Disconnected) => return Err(ureq::Error::HostNotFound),
             }
         }
+    }
+}
+
+/// What the system says of a name that it cannot look up has no kind of its own.
+fn not_found(error: ureq::Error) -> ureq::Error {
+    match error {
+        ureq::Error::Io(error) => io::Error::new(io::ErrorKind::AddrNotAvailable, error).into(),
+        error => error,
     }
 }
 

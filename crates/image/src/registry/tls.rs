@@ -52,6 +52,28 @@ impl TlsConnector {
         };
         Ok(TlsConnector(Arc::new(config)))
     }
+
+    /// TLS with `host` on top of a connection.
+    pub(super) fn secure(
+        &self,
+        transport: Box<dyn Transport>,
+        host: &str,
+        details: &ConnectionDetails,
+    ) -> Result<TlsTransport, ureq::Error> {
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+            .map_err(|_| ureq::Error::BadUri(details.uri.to_string()))?;
+        let mut connection = ClientConnection::new(self.0.clone(), name).map_err(io::Error::other)?;
+        let mut socket = TransportAdapter::new(transport, details.current_time.clone());
+        socket.set_timeout(details.timeout);
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        let config = details.config;
+        Ok(TlsTransport {
+            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
+            stream: StreamOwned::new(connection, socket),
+        })
+    }
 }
 
 impl fmt::Debug for TlsConnector {
@@ -75,22 +97,11 @@ impl<In: Transport> Connector<In> for TlsConnector {
             return Ok(Some(Either::A(transport)));
         }
         let host = details.uri.host().unwrap_or_default();
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-            .map_err(|_| ureq::Error::BadUri(details.uri.to_string()))?;
-        let mut connection = ClientConnection::new(self.0.clone(), name).map_err(io::Error::other)?;
-        let mut socket = TransportAdapter::new(
-            Box::new(transport) as Box<dyn Transport>,
-            details.current_time.clone(),
-        );
-        socket.set_timeout(details.timeout);
-        while connection.is_handshaking() {
-            connection.complete_io(&mut socket)?;
-        }
-        let config = details.config;
-        Ok(Some(Either::B(TlsTransport {
-            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
-            stream: StreamOwned::new(connection, socket),
-        })))
+        Ok(Some(Either::B(self.secure(
+            Box::new(transport),
+            host,
+            details,
+        )?)))
     }
 }
 

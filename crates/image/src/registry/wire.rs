@@ -10,16 +10,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use osmith_report::Interrupted;
-use ureq::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use ureq::http::{Method, Request as HttpRequest, Uri};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _};
+use ureq::http::header::{
+    AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION, RETRY_AFTER,
+};
+use ureq::http::{Method, Request as HttpRequest, StatusCode, Uri};
+use ureq::unversioned::transport::Connector as _;
 use ureq::{Agent, Body, SendBody};
 
 use super::certificates::Certificates;
 use super::error::CertificateProblem;
+use super::proxy::Proxy;
 use super::retry::parse_retry_after;
 use super::socket::{NameResolver, SocketConnector, Wish};
 use super::tls::TlsConnector;
+use super::tunnel::{ProxyConnector, ProxyRefusal};
 use super::{Proxies, RegistryError};
 
 const USER_AGENT: &str = concat!("osmith/", env!("CARGO_PKG_VERSION"));
@@ -38,7 +42,14 @@ pub(super) struct Wire {
     certificates: Certificates,
     proxies: Proxies,
     wish: Wish,
-    agents: Mutex<BTreeMap<(String, bool), Agent>>,
+    routes: Mutex<BTreeMap<(String, bool), Route>>,
+}
+
+/// How a host is reached.
+#[derive(Debug, Clone)]
+struct Route {
+    agent: Agent,
+    proxy: Option<Proxy>,
 }
 
 /// A request.
@@ -77,7 +88,7 @@ impl Wire {
             certificates,
             proxies,
             wish,
-            agents: Mutex::default(),
+            routes: Mutex::default(),
         }
     }
 
@@ -104,13 +115,16 @@ impl Wire {
     }
 
     fn send_once(&self, request: &mut Request) -> Result<Answer, RegistryError> {
-        let agent = self.agent(&request.uri, request.insecure)?;
+        let route = self.route(&request.uri, request.insecure)?;
         let host = host_of(&request.uri);
         let mut builder = HttpRequest::builder()
             .method(request.method.clone())
             .uri(request.uri.clone());
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
+        }
+        if let Some(authorization) = route.authorization(&request.uri) {
+            builder = builder.header(PROXY_AUTHORIZATION, authorization);
         }
         let body = match &mut request.payload {
             Payload::Nothing => None,
@@ -131,11 +145,17 @@ impl Wire {
             reason: error.to_string(),
         };
         let sent = match body {
-            Some(body) => agent.run(builder.body(body).map_err(malformed)?),
-            None => agent.run(builder.body(()).map_err(malformed)?),
+            Some(body) => route.agent.run(builder.body(body).map_err(malformed)?),
+            None => route.agent.run(builder.body(()).map_err(malformed)?),
         };
-        let response = sent.map_err(|error| failure(error, request.operation, &host))?;
+        let response = sent.map_err(|error| route.failure(error, request.operation, &host))?;
         let (parts, body) = response.into_parts();
+        if let Some(proxy) = &route.proxy
+            && parts.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        {
+            let refusal = ProxyRefusal::Status(parts.status.as_u16());
+            return Err(proxy_failure(proxy, &host, refusal.into()));
+        }
         Ok(Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,
@@ -145,49 +165,91 @@ impl Wire {
     }
 
     /// The connections to a host; made when they are first needed.
-    fn agent(&self, uri: &Uri, insecure: bool) -> Result<Agent, RegistryError> {
+    fn route(&self, uri: &Uri, insecure: bool) -> Result<Route, RegistryError> {
         let key = (origin(uri), insecure);
-        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(agent) = agents.get(&key) {
-            return Ok(agent.clone());
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = routes.get(&key) {
+            return Ok(route.clone());
         }
-        let agent = self.new_agent(uri, insecure)?;
-        agents.insert(key, agent.clone());
-        Ok(agent)
+        let route = self.new_route(uri, insecure)?;
+        routes.insert(key, route.clone());
+        Ok(route)
     }
 
-    fn new_agent(&self, uri: &Uri, insecure: bool) -> Result<Agent, RegistryError> {
-        let proxy = self
-            .proxies
-            .for_uri(uri)
-            .map_err(|error| RegistryError::Connect {
-                host: host_of(uri),
-                source: error.into(),
-            })?;
+    fn new_route(&self, uri: &Uri, insecure: bool) -> Result<Route, RegistryError> {
+        let proxy = self.proxies.for_uri(uri)?;
+        let has_tls = uri.scheme_str() == Some("https");
+        // A connection that a proxy reads along on is for one request.
+        let idle_connections = match &proxy {
+            Some(_) if !has_tls => 0,
+            _ => IDLE_CONNECTIONS_MAX,
+        };
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .proxy(proxy)
+            .proxy(None)
             .user_agent(USER_AGENT)
             .accept("*/*")
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_per_read(Some(SILENCE_TIMEOUT))
             .timeout_per_write(Some(SILENCE_TIMEOUT))
-            .max_idle_connections(IDLE_CONNECTIONS_MAX)
-            .max_idle_connections_per_host(IDLE_CONNECTIONS_MAX)
+            .max_idle_connections(idle_connections)
+            .max_idle_connections_per_host(idle_connections)
             .build();
-        let plain = ().chain(ConnectProxyConnector::default()).chain(SocketConnector(self.wish.clone()));
-        let resolver = NameResolver(self.wish.clone());
-        if uri.scheme_str() != Some("https") {
-            return Ok(Agent::with_parts(config, plain, resolver));
-        }
-        let trust = self.certificates.for_host(&host_of(uri), insecure)?;
-        let tls = TlsConnector::new(trust).map_err(|error| RegistryError::Connect {
-            host: host_of(uri),
+        let resolver = NameResolver {
+            proxy: proxy.as_ref().map(|proxy| proxy.uri().clone()),
+            wish: self.wish.clone(),
+        };
+        let secured_proxy = proxy.as_ref().filter(|proxy| proxy.has_tls());
+        let through_proxy = ProxyConnector {
+            proxy: proxy.clone(),
+            tls: secured_proxy
+                .map(|proxy| self.tls_connector(&proxy.host_and_port(), false))
+                .transpose()?,
+        };
+        let plain = ().chain(SocketConnector(self.wish.clone())).chain(through_proxy);
+        let agent = match has_tls {
+            false => Agent::with_parts(config, plain, resolver),
+            true => {
+                let tls = self.tls_connector(&host_of(uri), insecure)?;
+                Agent::with_parts(config, plain.chain(tls), resolver)
+            }
+        };
+        Ok(Route { agent, proxy })
+    }
+
+    fn tls_connector(&self, host: &str, insecure: bool) -> Result<TlsConnector, RegistryError> {
+        let trust = self.certificates.for_host(host, insecure)?;
+        TlsConnector::new(trust).map_err(|error| RegistryError::Connect {
+            host: host.to_owned(),
             source: error.into(),
-        })?;
-        Ok(Agent::with_parts(config, plain.chain(tls), resolver))
+        })
+    }
+}
+
+impl Route {
+    /// What a proxy is told with every request that it reads; with others it learns it when it is connected to.
+    fn authorization(&self, uri: &Uri) -> Option<String> {
+        let proxy = self.proxy.as_ref().filter(|_| uri.scheme_str() != Some("https"));
+        proxy.and_then(Proxy::authorization)
+    }
+
+    /// With a proxy, only the proxy is ever connected to.
+    fn failure(&self, error: ureq::Error, operation: &str, host: &str) -> RegistryError {
+        match (&self.proxy, failure(error, operation, host)) {
+            (Some(proxy), RegistryError::Connect { source, .. }) => proxy_failure(proxy, host, source),
+            (_, error) => error,
+        }
+    }
+}
+
+fn proxy_failure(proxy: &Proxy, host: &str, source: Box<dyn Error + Send + Sync>) -> RegistryError {
+    RegistryError::Proxy {
+        host: host.to_owned(),
+        proxy: proxy.host_and_port(),
+        setting: proxy.setting_name().to_owned(),
+        source,
     }
 }
 
@@ -328,11 +390,13 @@ pub(super) fn failure(error: ureq::Error, operation: &str, host: &str) -> Regist
         return tls_failure(tls, operation, host);
     }
     let host = host.to_owned();
+    if let Some(refusal) = inner_error::<ProxyRefusal>(&error) {
+        let source = refusal.clone().into();
+        return RegistryError::Connect { host, source };
+    }
     let connect = match &error {
         ureq::Error::HostNotFound
         | ureq::Error::ConnectionFailed
-        | ureq::Error::ConnectProxyFailed(_)
-        | ureq::Error::InvalidProxyUrl
         | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => true,
         ureq::Error::Io(error) => matches!(
             error.kind(),
