@@ -99,6 +99,7 @@ impl Probe<'_> {
             memory_mib: PROBE_MEMORY_MIB,
             firmware: self.firmware.clone(),
             disk: None,
+            attached: Vec::new(),
             forwards: Vec::new(),
             credentials: Vec::new(),
             serial: Serial::Standard,

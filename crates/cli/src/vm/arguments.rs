@@ -30,7 +30,8 @@ Examples:
   osmith vm run output/qcow2/disk.qcow2
   osmith vm run output/qcow2/disk.qcow2 -p 8080:80
   osmith vm run localhost/webserver -p 8080:80
-  osmith vm run --snapshot --ssh output/qcow2/disk.qcow2 -- osmith status")]
+  osmith vm run --snapshot --ssh output/qcow2/disk.qcow2 -- osmith status
+  truncate -s 10G target.raw && osmith vm run output/qcow2/disk.qcow2 --attach target.raw")]
 pub(crate) struct RunArgs {
     /// Make a port of the machine reachable on this computer, by default from itself only; repeatable
     #[arg(short, long, value_name = "[ADDRESS:]HOST:GUEST[/udp]")]
@@ -47,7 +48,10 @@ pub(crate) struct RunArgs {
     /// Processors of the machine [default: those of this computer, 4 at most]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=255))]
     pub(crate) cpus: Option<u16>,
-    /// Throw away what the machine writes to its disk
+    /// Another disk of the machine, raw unless its name ends in .qcow2; it may be empty; repeatable
+    #[arg(long, value_name = "DISK")]
+    pub(crate) attach: Vec<PathBuf>,
+    /// Throw away what the machine writes to its disks
     #[arg(long)]
     pub(crate) snapshot: bool,
     /// How the machine's processors are run

@@ -45,11 +45,7 @@ pub(crate) struct Disk {
 /// The format is never left to QEMU's guess: a guest could write a qcow2 header into its raw disk and have the next
 /// start follow the backing file it names.
 pub(crate) fn probe(path: &Path, snapshot: bool) -> Result<Disk, CommandFailure> {
-    let mut file = File::options()
-        .read(true)
-        .write(!snapshot)
-        .open(path)
-        .map_err(|error| cannot_open(path, snapshot, error))?;
+    let mut file = open(path, snapshot)?;
     let mut head = Vec::with_capacity(2 * SECTOR_BYTES);
     file.by_ref()
         .take(2 * SECTOR_BYTES as u64)
@@ -70,6 +66,25 @@ pub(crate) fn probe(path: &Path, snapshot: bool) -> Result<Disk, CommandFailure>
         format,
         snapshot,
     })
+}
+
+/// A disk that is not booted from and may be empty: its name says the format.
+pub(crate) fn attached(path: &Path, snapshot: bool) -> Result<Disk, CommandFailure> {
+    open(path, snapshot)?;
+    let format = match path.extension().is_some_and(|extension| extension == "qcow2") {
+        true => DiskFormat::Qcow2,
+        false => DiskFormat::Raw,
+    };
+    Ok(Disk {
+        path: path.to_owned(),
+        format,
+        snapshot,
+    })
+}
+
+fn open(path: &Path, snapshot: bool) -> Result<File, CommandFailure> {
+    let opened = File::options().read(true).write(!snapshot).open(path);
+    opened.map_err(|error| cannot_open(path, snapshot, error))
 }
 
 fn format_of(head: &[u8]) -> Option<DiskFormat> {
@@ -130,5 +145,16 @@ mod tests {
         let failure = probe(&folder.path().join("gone.qcow2"), false).expect_err("missing");
         assert_eq!(failure.class(), Class::NotFound);
         assert!(!failure.hints().is_empty());
+    }
+
+    #[test]
+    fn the_name_of_an_attached_disk_says_its_format() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, format) in [("a.qcow2", DiskFormat::Qcow2), ("a.raw", DiskFormat::Raw)] {
+            let path = folder.path().join(name);
+            attached(&path, false).expect_err("missing");
+            std::fs::write(&path, QCOW2_MAGIC).expect("a file");
+            assert_eq!(attached(&path, false).expect("a disk").format, format, "{name}");
+        }
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Machine {
     pub(crate) firmware: Firmware,
     /// A machine without a disk stops in its firmware.
     pub(crate) disk: Option<Disk>,
+    /// Disks that it does not boot from.
+    pub(crate) attached: Vec<Disk>,
     pub(crate) forwards: Vec<Forward>,
     pub(crate) credentials: Vec<Credential>,
     pub(crate) serial: Serial,
@@ -60,7 +62,7 @@ impl Machine {
         arguments.option("-display", "none");
         self.add_processors(&mut arguments);
         self.add_firmware(&mut arguments);
-        self.add_disk(&mut arguments);
+        self.add_disks(&mut arguments);
         self.add_network(&mut arguments);
         arguments.option("-device", "virtio-rng-pci");
         self.add_credentials(&mut arguments);
@@ -90,15 +92,16 @@ impl Machine {
         arguments.path_option("-drive", &flash(variables, ""), &variables.path, "");
     }
 
-    fn add_disk(&self, arguments: &mut Arguments) {
-        let Some(disk) = &self.disk else { return };
-        let snapshot = if disk.snapshot { "on" } else { "off" };
-        let drive = format!(
-            "if=none,id=disk,format={},snapshot={snapshot},discard=unmap,file=",
-            disk.format.name()
-        );
-        arguments.path_option("-drive", &drive, &disk.path, "");
-        arguments.option("-device", "virtio-blk-pci,drive=disk,bootindex=0");
+    fn add_disks(&self, arguments: &mut Arguments) {
+        if let Some(disk) = &self.disk {
+            arguments.drive("disk", disk);
+            arguments.option("-device", "virtio-blk-pci,drive=disk,bootindex=0");
+        }
+        for (number, disk) in self.attached.iter().enumerate() {
+            let name = format!("attached{number}");
+            arguments.drive(&name, disk);
+            arguments.option("-device", format!("virtio-blk-pci,drive={name}"));
+        }
     }
 
     fn add_network(&self, arguments: &mut Arguments) {
@@ -158,6 +161,15 @@ impl Arguments {
         self.0.push(value.into());
     }
 
+    fn drive(&mut self, name: &str, disk: &Disk) {
+        let snapshot = if disk.snapshot { "on" } else { "off" };
+        let drive = format!(
+            "if=none,id={name},format={},snapshot={snapshot},discard=unmap,file=",
+            disk.format.name()
+        );
+        self.path_option("-drive", &drive, &disk.path, "");
+    }
+
     /// An option whose value holds a path; QEMU reads two commas as one that does not end the path.
     fn path_option(&mut self, name: &str, before: &str, path: &Path, after: &str) {
         let mut value = before.as_bytes().to_vec();
@@ -198,6 +210,11 @@ mod tests {
                 format: DiskFormat::Qcow2,
                 snapshot: false,
             }),
+            attached: vec![Disk {
+                path: "blank.raw".into(),
+                format: DiskFormat::Raw,
+                snapshot: true,
+            }],
             forwards: vec![Forward::local(8080, 80), Forward::local(2222, 22)],
             credentials: Vec::new(),
             serial: Serial::Standard,
@@ -223,8 +240,12 @@ mod tests {
                 "if=pflash,readonly=on,format=raw,file=/fw/code.fd",
                 "if=pflash,format=raw,file=/run/1/variables.fd",
                 "if=none,id=disk,format=qcow2,snapshot=off,discard=unmap,file=output/a,,b.qcow2",
+                "if=none,id=attached0,format=raw,snapshot=on,discard=unmap,file=blank.raw",
             ]
         );
+        let devices = values(&machine(), "-device");
+        assert!(devices.contains(&"virtio-blk-pci,drive=disk,bootindex=0".to_owned()));
+        assert!(devices.contains(&"virtio-blk-pci,drive=attached0".to_owned()));
     }
 
     #[test]
@@ -272,6 +293,7 @@ mod tests {
     fn a_machine_without_a_disk_has_no_network() {
         let machine = Machine {
             disk: None,
+            attached: Vec::new(),
             ..machine()
         };
         assert_eq!(values(&machine, "-drive").len(), 2);

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::accelerator::Probe;
 use super::arguments::{RunArgs, VmArgs, VmCommand};
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::firmware::{self, Firmware};
 use super::forward::{self, Forward};
 use super::machine::{Accelerator, Credential, Machine, Serial};
@@ -41,16 +41,29 @@ pub(crate) fn run(arguments: &VmArgs, open_store: OpenStore<'_>, observer: &dyn 
     let template = firmware::find(Path::new("/")).ok_or_else(qemu::firmware_missing)?;
     memory_mib(arguments.memory)?;
     require_free_ports(arguments)?;
+    let attached = arguments.attach.iter();
+    let attached = attached
+        .map(|path| disk::attached(path, arguments.snapshot))
+        .collect::<Result<_, _>>()?;
     let bootable = source::prepare(&arguments.source, arguments.snapshot, open_store, observer)?;
-    run_disk(arguments, &qemu, &template, bootable.disk.clone(), observer)?;
+    let disks = Disks {
+        boot: bootable.disk.clone(),
+        attached,
+    };
+    run_disks(arguments, &qemu, &template, disks, observer)?;
     Ok(())
 }
 
-fn run_disk(
+struct Disks {
+    boot: Disk,
+    attached: Vec<Disk>,
+}
+
+fn run_disks(
     arguments: &RunArgs,
     qemu: &Qemu,
     template: &Firmware,
-    disk: Disk,
+    disks: Disks,
     observer: &dyn Observer,
 ) -> Result<(), CommandFailure> {
     let login = arguments.ssh.then(Login::prepare).transpose()?;
@@ -62,7 +75,7 @@ fn run_disk(
         forwards: forwards(arguments, login.as_ref()),
         credentials: credentials(arguments, login.as_ref())?,
         serial: serial(login.as_ref(), folder.path()),
-        ..bare_machine(arguments, qemu, template, folder.path(), disk, observer)?
+        ..bare_machine(arguments, qemu, template, folder.path(), disks, observer)?
     };
     let _settings = TerminalSettings::keep();
     let mut running = Running::start(qemu, &machine, folder, observer)?;
@@ -82,7 +95,7 @@ fn bare_machine(
     qemu: &Qemu,
     template: &Firmware,
     folder: &Path,
-    disk: Disk,
+    disks: Disks,
     observer: &dyn Observer,
 ) -> Result<Machine, CommandFailure> {
     let accelerator = settle_accelerator(arguments, qemu, template, folder, observer)?;
@@ -91,7 +104,8 @@ fn bare_machine(
         cpus: arguments.cpus.unwrap_or_else(default_cpus),
         memory_mib: memory_mib(arguments.memory)?,
         firmware: with_own_variables(template, &folder.join("variables.fd"))?,
-        disk: Some(disk),
+        disk: Some(disks.boot),
+        attached: disks.attached,
         forwards: Vec::new(),
         credentials: Vec::new(),
         serial: Serial::Standard,
