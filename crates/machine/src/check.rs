@@ -2,14 +2,17 @@
 //!
 //! Of every deployment: its composefs image, all objects that the files of the image are, and the streams that keep
 //! manifest and configuration with all that those refer to. Images and streams are always read and hashed. Objects are
-//! measured: the kernel says which digest it enforces, without reading the file; what it says of a file that it was
-//! never told to protect is nothing, and such a file is read if that is asked for.
+//! measured: the kernel says which digest it enforces, without reading the file. If that is asked for they are read, too:
+//! the kernel then compares what it protects, and what it was never told to protect is hashed here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use osmith_formats::composefs::repository::manifest_stream;
 use osmith_formats::composefs::{self, ReadDefect};
@@ -61,6 +64,8 @@ pub struct Damage {
     pub reason: DamageReason,
     /// The deployments that need it.
     pub deployments: Vec<Digest>,
+    /// A file of theirs that has its contents.
+    pub path: Option<PathBuf>,
 }
 
 /// What is wrong with an object.
@@ -102,7 +107,10 @@ impl fmt::Display for Damage {
             };
             write!(f, "{before} {deployment}")?;
         }
-        Ok(())
+        match &self.path {
+            Some(path) => write!(f, "; its file {}", path.display()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -186,12 +194,14 @@ pub fn check(
             found.extend(reason.map(|reason| (*digest, reason)));
         }
     }
+    let mut paths = repository.paths(deployments, &found)?;
     let damages = found.into_iter().map(|(digest, reason)| {
         let needing = needs.iter().filter(|(_, need)| need.contains_key(&digest));
         Damage {
             digest,
             reason,
             deployments: needing.map(|(deployment, _)| **deployment).collect(),
+            path: paths.remove(&digest),
         }
     });
     Ok(Checked {
@@ -243,7 +253,7 @@ impl Repository<'_> {
                 continue;
             }
             add(&mut need, &Need::from([(document, None)]));
-            match self.document(&document)? {
+            match self.document(&document)?.and_then(|bytes| References::of(&bytes)) {
                 Ok(references) => {
                     add(&mut need, &references.objects);
                     pending.extend(references.documents);
@@ -294,8 +304,30 @@ impl Repository<'_> {
         Ok(format!("{first}{rest}").parse().ok())
     }
 
-    /// Reads an image or a stream, and what it refers to.
-    fn document(&self, digest: &Digest) -> Result<Result<References, DamageReason>> {
+    /// For each of the damaged objects a file that has its contents.
+    fn paths(&self, deployments: &[Digest], damaged: &Found) -> Result<BTreeMap<Digest, PathBuf>> {
+        let mut paths = BTreeMap::new();
+        for deployment in deployments {
+            if paths.len() == damaged.len() {
+                break;
+            }
+            let image = self.document(deployment)?;
+            let Some(tree) = image.ok().and_then(|bytes| composefs::read(&bytes).ok()) else {
+                continue;
+            };
+            for (path, inode) in tree.walk() {
+                let named = named(&tree.inode(inode).node).filter(|(digest, _)| damaged.contains_key(digest));
+                if let Some((digest, _)) = named {
+                    let path = Path::new("/").join(OsStr::from_bytes(&path));
+                    paths.entry(digest).or_insert(path);
+                }
+            }
+        }
+        Ok(paths)
+    }
+
+    /// Reads an image or a stream.
+    fn document(&self, digest: &Digest) -> Result<Result<Vec<u8>, DamageReason>> {
         let file = match self.open(digest)? {
             Ok(file) => file,
             Err(reason) => return Ok(Err(reason)),
@@ -308,7 +340,7 @@ impl Repository<'_> {
         if measured != *digest {
             return Ok(Err(DamageReason::Digest(Box::new(measured))));
         }
-        Ok(References::of(&bytes))
+        Ok(Ok(bytes))
     }
 
     fn open(&self, digest: &Digest) -> Result<Result<File, DamageReason>> {
@@ -344,38 +376,50 @@ impl Repository<'_> {
                 found_bytes,
             }));
         }
-        match osmith_sys::verity::measure(file.as_fd()) {
+        let enforced = match osmith_sys::verity::measure(file.as_fd()) {
             Ok(Some(found)) if found != *digest.as_bytes() => {
                 return Ok(Some(DamageReason::Digest(Box::new(Digest::new(found)))));
             }
             Ok(None) if self.options.verity_required => return Ok(Some(DamageReason::NoVerity)),
-            Ok(_) => {}
+            Ok(found) => found.is_some(),
             Err(error) => return Ok(Some(unreadable(&error.into()))),
-        }
-        match self.options.deep {
-            true => hash(&file, digest, observer),
-            false => Ok(None),
+        };
+        match (self.options.deep, enforced) {
+            (true, true) => read(&file, observer, |_| {}),
+            (true, false) => hash(&file, digest, observer),
+            (false, _) => Ok(None),
         }
     }
 }
 
-/// Reads all of an object.
-fn hash(mut file: &File, digest: &Digest, observer: &dyn Observer) -> Result<Option<DamageReason>> {
+/// Reads all of an object, and compares it with its name.
+fn hash(file: &File, digest: &Digest, observer: &dyn Observer) -> Result<Option<DamageReason>> {
     let mut hasher = Hasher::new();
+    if let Some(reason) = read(file, observer, |piece| hasher.update(piece))? {
+        return Ok(Some(reason));
+    }
+    let found = hasher.finish().digest;
+    Ok((found != *digest).then(|| DamageReason::Digest(Box::new(found))))
+}
+
+/// Reads all of an object. The kernel compares what it protects itself, and fails.
+fn read(
+    mut file: &File,
+    observer: &dyn Observer,
+    mut piece: impl FnMut(&[u8]),
+) -> Result<Option<DamageReason>> {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => break,
+            Ok(0) => return Ok(None),
             Ok(length) => {
                 observer.require_running()?;
-                hasher.update(buffer.get(..length).unwrap_or_default());
+                piece(buffer.get(..length).unwrap_or_default());
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Ok(Some(unreadable(&error))),
         }
     }
-    let found = hasher.finish().digest;
-    Ok((found != *digest).then(|| DamageReason::Digest(Box::new(found))))
 }
 
 fn unreadable(error: &std::io::Error) -> DamageReason {

@@ -141,6 +141,7 @@ fn drift_json(found: &Drift) -> Value {
         json!({
             "digest": damage.digest.to_string(),
             "reason": damage.reason.to_string(),
+            "path": damage.path,
         })
     });
     let etc = found.etc.iter().map(|drift| {
@@ -317,11 +318,12 @@ mod tests {
                 digest,
                 reason: DamageReason::Missing,
                 deployments: vec![digest],
+                path: Some("/usr/file".into()),
             }],
         };
         let expected = format!(
             "/usr can be written to until the next start\nD /usr/gone\nD /etc/gone\n\
-             object {digest} is missing; needed by deployment {digest}\n"
+             object {digest} is missing; needed by deployment {digest}; its file /usr/file\n"
         );
         assert_eq!(drift_text(&all, false), expected);
         let expected = json!({
@@ -333,7 +335,7 @@ mod tests {
                 "changes": [{"path": "/usr/gone", "change": "removed"}],
             },
             "etc": [{"path": "/etc/gone", "change": "removed", "expected": false}],
-            "objects": [{"digest": digest.to_string(), "reason": "is missing"}],
+            "objects": [{"digest": digest.to_string(), "reason": "is missing", "path": "/usr/file"}],
         });
         assert_eq!(drift_json(&all), expected);
     }

@@ -187,7 +187,12 @@ fn damage_is_found_with_the_deployments_that_need_the_object() {
             (both, &[one.image, other.image][..])
         );
         assert!(damage.reason.to_string().starts_with(words), "{damage}");
-        let needed = format!("; needed by deployment {}, {}", one.image, other.image);
+        let needed = format!(
+            "; needed by deployment {}, {}; its file /{}",
+            one.image,
+            other.image,
+            &text("both")[..10]
+        );
         assert!(damage.to_string().ends_with(&needed), "{damage}");
         assert_eq!(disk.check(CHEAP).damages.len(), usize::from(is_cheap), "{words}");
     }

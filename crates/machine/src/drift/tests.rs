@@ -129,6 +129,7 @@ fn objects_are_checked_as_the_machine_was_started() {
         digest: Digest::of(TEXT.as_bytes()),
         reason: DamageReason::Missing,
         deployments: vec![root.deployment],
+        path: Some(format!("/{}", &TEXT[..10]).into()),
     };
     assert_eq!(found.objects, [expected]);
     fs::write(
