@@ -35,12 +35,12 @@ pub enum Codec {
 pub struct CodecError(String);
 
 impl Codec {
-    /// The level that is used if none is asked for.
+    /// The level that is used if none is asked for: the one at which layers are about as small as podman's.
     pub fn default_level(self) -> i32 {
         match self {
             Codec::None => 0,
             Codec::Gzip => 6,
-            Codec::Zstd => 3,
+            Codec::Zstd => 2,
         }
     }
 

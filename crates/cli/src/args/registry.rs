@@ -54,7 +54,7 @@ pub(crate) struct PushArgs {
     /// How layers made here are compressed; layers that came compressed stay as they are
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = PushCompression::Zstd)]
     pub(crate) compression_format: PushCompression,
-    /// How much they are compressed: gzip 1 to 9, zstd 1 to 19 [default: 6 for gzip, 3 for zstd]
+    /// How much they are compressed: gzip 1 to 9, zstd 1 to 19 [default: 6 for gzip, 2 for zstd]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) compression_level: Option<i32>,
     /// Write the digest of the manifest to a file

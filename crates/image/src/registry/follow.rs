@@ -40,7 +40,23 @@ pub(super) struct Follower<'a> {
     pub(super) offset_bytes: u64,
 }
 
+/// So much is written before it is flushed.
+const FLUSHED_BYTES: u64 = 32 << 20;
+
 impl Written {
+    /// Flushes a file behind its writer until that ends, so that little is left to flush then.
+    pub(super) fn flush_behind(&self, file: &File) -> io::Result<()> {
+        let mut flushed_bytes = 0;
+        loop {
+            let progress = self.wait(flushed_bytes + FLUSHED_BYTES);
+            if progress.end.is_some() {
+                return Ok(());
+            }
+            file.sync_data()?;
+            flushed_bytes = progress.written_bytes;
+        }
+    }
+
     /// There will be no more. If the file is not `whole`, the follower fails.
     pub(super) fn end(&self, whole: bool) {
         self.lock().end = Some(if whole { End::Whole } else { End::Broken });

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use osmith_report::{Interrupted, Observer, StepId};
 use ureq::http::Uri;
@@ -236,7 +236,8 @@ impl Sending<'_> {
         let upload = self.repository.tries(|| self.repository.begin_upload())?;
         let blob = self.store.unnamed_blob()?;
         let written = Written::default();
-        let (compressed, sent_to) = thread::scope(|scope| {
+        let (compressed, flushed, sent_to) = thread::scope(|scope| {
+            let flushing = scope.spawn(|| written.flush_behind(blob.file()));
             let compressing = scope.spawn(|| {
                 let leader = Leader {
                     file: blob.file(),
@@ -255,17 +256,12 @@ impl Sending<'_> {
                 offset_bytes: 0,
             };
             let sent_to = self.repository.send_bytes(upload, &mut bytes, None);
-            let compressed = compressing.join();
-            (
-                compressed.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                sent_to,
-            )
+            (joined(compressing), joined(flushing), sent_to)
         });
         let descriptor = compressed.map_err(|error| error.at(self.store.path()))?;
-        let file = blob
-            .file()
-            .try_clone()
-            .map_err(|error| StoreError::io("read a layer in", self.store.path(), error))?;
+        let failed = |error| StoreError::io("write a layer in", self.store.path(), error);
+        flushed.map_err(failed)?;
+        let file = blob.file().try_clone().map_err(failed)?;
         self.store.keep_own_blob(blob, own, self.encoding, &descriptor)?;
         let finished =
             sent_to.and_then(|upload| self.repository.finish_upload(&upload, &descriptor.digest, b""));
@@ -284,6 +280,13 @@ impl Sending<'_> {
             false => self.send_file(descriptor, file, None, None),
         }
     }
+}
+
+/// What a thread came to.
+fn joined<T>(thread: ScopedJoinHandle<T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// A blob that was there.
