@@ -193,6 +193,17 @@ impl Machine {
         }
     }
 
+    /// Waits for something that is seen from outside.
+    #[track_caller]
+    pub fn wait_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        self.wait_for(what, BOOT_TIMEOUT, |machine| is_so(machine).then_some(()));
+    }
+
+    /// Ends QEMU as a power cut ends a computer: nothing in the machine learns of it.
+    pub fn cut_power(self) {
+        drop(self);
+    }
+
     #[track_caller]
     fn wait_for<T>(
         &mut self,

@@ -1,0 +1,9 @@
+//! The life of a machine: it follows its image in a registry, keeps what is its own, and comes back by itself when an
+//! update is bad, its power is cut or its disk is damaged.
+
+mod damage;
+mod failure;
+mod install;
+mod power_cut;
+mod story;
+mod update;

@@ -1,0 +1,154 @@
+//! A machine that runs version 1, and the registry that it follows.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use osmith_stories::{OSMITH, Workshop, copy_sparsely};
+use osmith_testing::registry::Registry;
+use osmith_testing::vm::{Laboratory, Machine};
+use serde_json::Value;
+
+pub(crate) static WORKSHOP: LazyLock<Workshop> = LazyLock::new(Workshop::open);
+/// What the machine follows. The name leads nowhere until the machine is told where the registry is.
+pub(crate) const IMAGE: &str = "registry.story/os:latest";
+/// Where a machine in QEMU finds this computer.
+const GATEWAY: &str = "10.0.2.2";
+
+/// What is in the version of the image besides the base.
+pub(crate) fn containerfile(version: &str, more: &str) -> String {
+    format!(
+        "FROM localhost/debian-bootc:13\n\
+         LABEL org.opencontainers.image.version={version}\n\
+         RUN echo {version} > /usr/share/story && echo {version} > /etc/story-image && \
+             echo {version} > /etc/story-shadowed && systemctl disable bootc-fetch-apply-updates.timer && \
+             printf '[Timer]\\nOnBootSec=\\nOnBootSec=40min\\n' | \
+             install -D /dev/stdin /usr/lib/systemd/system/osmith-boot-deadline.timer.d/slow.conf\n\
+         {more}\n"
+    )
+}
+
+/// The machine is powered off, or on.
+pub(crate) struct Story<M = Machine> {
+    pub(crate) registry: Registry,
+    pub(crate) laboratory: Laboratory,
+    pub(crate) disk: PathBuf,
+    pub(crate) machine: M,
+}
+
+impl Story<()> {
+    /// A disk with version 1, in a format of `osmith disk --type`; `more` is added to its image. `None` without a
+    /// registry program.
+    pub(crate) fn prepare(format: &str, more: &str) -> Option<Self> {
+        let registry = Registry::start()?;
+        let workshop = &*WORKSHOP;
+        workshop.build(IMAGE, &containerfile("1", more));
+        let output = workshop.folder.join("life");
+        workshop.osmith(&format!(
+            "disk --force --type {format} --size 6GiB --output {} {IMAGE}",
+            output.display()
+        ));
+        let made = match format {
+            "raw" => "image/disk.raw",
+            _ => "qcow2/disk.qcow2",
+        };
+        let made = output.join(made);
+        let laboratory = Laboratory::open(Path::new(OSMITH)).expect("a laboratory");
+        let disk = laboratory.folder().join(made.file_name().expect("a name"));
+        copy_sparsely(&made, &disk).expect("a disk of our own");
+        Some(Story {
+            registry,
+            laboratory,
+            disk,
+            machine: (),
+        })
+    }
+
+    /// Powers the machine on, with these options of `osmith vm run`, and tells it where the registry is.
+    pub(crate) fn boot(self, options: &[&str]) -> Story {
+        let mut machine = self.laboratory.boot(&self.disk, options).expect("a machine");
+        machine.wait_for_ssh();
+        let mut story = Story {
+            registry: self.registry,
+            laboratory: self.laboratory,
+            disk: self.disk,
+            machine,
+        };
+        let address = story.registry.address().to_owned();
+        story.find_registry_at(&address);
+        story
+    }
+}
+
+impl Story {
+    pub(crate) fn begin() -> Option<Self> {
+        Some(Story::prepare("qcow2", "")?.boot(&[]))
+    }
+
+    /// Tells the machine where on this computer the registry is: `127.0.0.1:PORT`.
+    pub(crate) fn find_registry_at(&mut self, address: &str) {
+        let port = address.rsplit(':').next().expect("a port");
+        self.machine.run(&format!(
+            "mkdir -p /etc/containers/registries.conf.d && \
+             printf '[[registry]]\\nprefix = \"registry.story\"\\nlocation = \"{GATEWAY}:{port}\"\\ninsecure = true\\n' \
+                 > /etc/containers/registries.conf.d/story.conf"
+        ));
+    }
+
+    /// Makes a version of the image and pushes it under the name that the machine follows.
+    pub(crate) fn publish(&self, version: &str, more: &str) {
+        self.publish_as("os", version, more);
+    }
+
+    /// Makes an image and pushes it as the newest of a repository below `registry.story`.
+    pub(crate) fn publish_as(&self, repository: &str, version: &str, more: &str) {
+        let name = format!("localhost/story:{version}");
+        WORKSHOP.build(&name, &containerfile(version, more));
+        self.push(&name, repository);
+    }
+
+    pub(crate) fn push(&self, image: &str, repository: &str) {
+        WORKSHOP.osmith(&format!(
+            "push --tls-verify=false {image} {}/{repository}:latest",
+            self.registry.address()
+        ));
+    }
+
+    /// Shuts the machine down.
+    pub(crate) fn power_off(self) -> Story<()> {
+        self.machine.shut_down();
+        Story {
+            registry: self.registry,
+            laboratory: self.laboratory,
+            disk: self.disk,
+            machine: (),
+        }
+    }
+
+    /// Cuts the power, and turns it on again.
+    pub(crate) fn cut_power(self) -> Self {
+        self.machine.cut_power();
+        let mut machine = self.laboratory.boot(&self.disk, &[]).expect("a machine");
+        machine.wait_for_ssh();
+        Story { machine, ..self }
+    }
+
+    pub(crate) fn status(&mut self) -> Value {
+        let json = self.machine.run("osmith status --format json");
+        serde_json::from_str::<Value>(&json).expect("JSON")["status"].clone()
+    }
+
+    /// Waits until the deployment that runs was found healthy.
+    pub(crate) fn wait_for_health(&mut self) {
+        self.machine
+            .wait_for_output("systemctl show -P ActiveState osmith-health.service", "active");
+    }
+
+    pub(crate) fn version(&mut self) -> String {
+        self.machine.run("cat /usr/share/story")
+    }
+
+    #[track_caller]
+    pub(crate) fn require_version(&mut self, version: &str) {
+        assert_eq!(self.version(), version);
+    }
+}
