@@ -199,9 +199,18 @@ impl Machine {
         self.wait_for(what, BOOT_TIMEOUT, |machine| is_so(machine).then_some(()));
     }
 
-    /// Ends QEMU as a power cut ends a computer: nothing in the machine learns of it.
-    pub fn cut_power(self) {
-        drop(self);
+    /// Kills QEMU, which is to the machine what a power cut is to a computer.
+    pub fn cut_power(mut self) {
+        let id = self.process.id();
+        let children =
+            fs::read_to_string(format!("/proc/{id}/task/{id}/children")).expect("osmith vm run runs");
+        let children = children.split_whitespace().filter_map(|id| id.parse().ok());
+        let killed = children
+            .filter_map(Pid::from_raw)
+            .filter(|child| kill_process(*child, Signal::KILL).is_ok())
+            .count();
+        assert_eq!(killed, 1, "osmith vm run has one child, QEMU");
+        self.process.wait().expect("osmith vm run ends with QEMU");
     }
 
     #[track_caller]
