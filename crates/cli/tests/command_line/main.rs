@@ -5,6 +5,7 @@ mod full;
 mod help;
 mod program;
 mod proxies;
+mod pulls;
 mod registries;
 mod silence;
 mod users;

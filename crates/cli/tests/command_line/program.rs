@@ -113,6 +113,14 @@ impl Place {
     }
 }
 
+/// The text with this machine's processor taken out.
+pub(crate) fn for_any_host(text: &str) -> String {
+    text.replace(
+        &format!("linux/{}", osmith_image::host_architecture()),
+        "linux/[HOST]",
+    )
+}
+
 /// Words are separated by single spaces; there is no quoting.
 fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(' ').filter(|word| !word.is_empty())

@@ -114,6 +114,13 @@ impl Failure for IntakeError {
 
     fn hints(&self) -> Vec<String> {
         match self {
+            IntakeError::Platform { wanted, available } => available
+                .iter()
+                .map(|platform| {
+                    format!("it must be made for {wanted}, too; osmith pull --platform {platform} takes what there is")
+                })
+                .take(1)
+                .collect(),
             IntakeError::BlobLength { .. } | IntakeError::BlobDigest { .. } => {
                 vec!["copy the image again".to_owned()]
             }

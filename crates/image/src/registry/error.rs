@@ -58,9 +58,9 @@ pub enum RegistryError {
     #[error("the registry '{0}' speaks HTTP, not HTTPS")]
     PlainHttp(String),
     /// The connection broke while something was on its way.
-    #[error("the connection to '{host}' broke while {operation}")]
+    #[error("the connection to '{host}' broke during {operation}")]
     Broken {
-        /// What was going on: `fetching the blob sha256:…`.
+        /// What was going on: `the request for the blob sha256:…`.
         operation: String,
         /// The host.
         host: String,

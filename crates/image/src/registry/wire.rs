@@ -58,7 +58,7 @@ pub(super) struct Request<'a, 'p> {
     pub(super) uri: Uri,
     pub(super) headers: Vec<(HeaderName, String)>,
     pub(super) payload: Payload<'p>,
-    /// What the request is for, in messages: `fetching the blob sha256:…`.
+    /// What the request is for, in messages: `the request for the blob sha256:…`.
     pub(super) operation: &'a str,
     /// Whether the certificate of the host may be any.
     pub(super) insecure: bool,
