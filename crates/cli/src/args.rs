@@ -507,7 +507,8 @@ pub(crate) enum EtcCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A line each: A was added, M was modified (with what of it: kind, content, mode, owner, attributes), D was deleted.
-Times are not compared; sockets, pipes and devices are passed over. An update keeps these changes. Needs root.
+Times are not compared; sockets, pipes and devices are passed over. An update keeps these changes, unless
+the image has /etc in memory (setup-root-conf.toml); that is noted. Needs root.
 
 Examples:
   osmith etc diff

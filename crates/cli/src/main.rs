@@ -87,7 +87,7 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
         },
         Command::Status(args) => machine::status(args, console),
         Command::Etc(args) => match &args.command {
-            EtcCommand::Diff(args) => drift::etc_diff(args),
+            EtcCommand::Diff(args) => drift::etc_diff(args, console),
         },
         Command::Drift(args) => return drift::drift(args, console),
         Command::Upgrade(args) if args.quiet => machine::upgrade(args, &Messages(console)),

@@ -32,6 +32,8 @@ pub struct Drift {
     pub usr: Option<UsrDrift>,
     /// What was changed in `/etc`.
     pub etc: Vec<EtcDrift>,
+    /// Whether `/etc` is as the image has it again after the next start.
+    pub etc_is_transient: bool,
     /// Objects of the image that are not what they should be.
     pub objects: Vec<Damage>,
 }
@@ -150,6 +152,7 @@ pub fn drift(root: &Path, deep: bool, observer: &dyn Observer, step: StepId) -> 
         deployment,
         usr,
         etc: marked(diff(base.as_fd(), current.as_fd())?, &expected),
+        etc_is_transient: !mounts::folder_kind(&mountinfo, "/etc").is_kept(),
         objects: checked.damages,
     })
 }

@@ -24,10 +24,12 @@ use crate::kernel_arguments::ComposefsArgument;
 use crate::lock::MachineLock;
 use crate::log::{self, LogEntry, LoggedDeployment};
 use crate::origin::Origin;
+use crate::root_setup::FolderKind;
 use crate::status::mounts;
 
 /// What osmith keeps of its own, below the physical root.
 pub(crate) const OWN: &str = "state/osmith";
+const MOUNTINFO: &str = "proc/self/mountinfo";
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 /// The objects of the repository, from the store's directory on.
 const OBJECTS: &str = "../../../composefs/objects";
@@ -47,6 +49,8 @@ pub struct Machine {
     root: PathBuf,
     views: Views,
     booted: ComposefsArgument,
+    etc_kind: FolderKind,
+    var_kind: FolderKind,
     _lock: MachineLock,
 }
 
@@ -57,6 +61,7 @@ impl Machine {
     /// Waits while another operation changes it; `operation` is what others are told who wait.
     pub fn open(root: &Path, views: Views, operation: &str, observer: &dyn Observer) -> Result<Self> {
         let booted = running(root)?;
+        let mountinfo = read(root, MOUNTINFO)?;
         let own = root.join("sysroot").join(OWN);
         fs::create_dir_all(&own).map_err(|error| failed("create", &own, error))?;
         let lock = MachineLock::acquire(&own.join("lock"), operation, observer)?;
@@ -64,6 +69,8 @@ impl Machine {
             root: root.to_owned(),
             views,
             booted,
+            etc_kind: mounts::folder_kind(&mountinfo, "/etc"),
+            var_kind: mounts::folder_kind(&mountinfo, "/var"),
             _lock: lock,
         })
     }
@@ -87,6 +94,16 @@ impl Machine {
     pub(crate) fn etc(&self) -> Result<(OwnedFd, BorrowedFd<'_>)> {
         let base = open_beneath(self.image(), "etc", DIRECTORY, Mode::empty())?;
         Ok((base, self.views.etc.as_fd()))
+    }
+
+    /// How `/etc` of the deployment that runs was made writable.
+    pub(crate) fn etc_kind(&self) -> FolderKind {
+        self.etc_kind
+    }
+
+    /// How `/var` of the deployment that runs was made writable.
+    pub(crate) fn var_kind(&self) -> FolderKind {
+        self.var_kind
     }
 
     /// The kernel argument that starts a deployment of this machine.
@@ -182,16 +199,24 @@ impl Machine {
 
 /// The deployment that runs on the machine whose root directory is `root`, and how it was started.
 pub fn running(root: &Path) -> Result<ComposefsArgument> {
-    let read = |path: &str| {
-        let path = root.join(path);
-        fs::read_to_string(&path).map_err(|error| failed("read", &path, error))
-    };
-    let digest = mounts::deployment(&read("proc/self/mountinfo")?).ok_or(DeployError::NotDeployed)?;
-    let argument = ComposefsArgument::find(&read("proc/cmdline")?).ok().flatten();
+    let digest = mounts::deployment(&read(root, MOUNTINFO)?).ok_or(DeployError::NotDeployed)?;
+    let argument = ComposefsArgument::find(&read(root, "proc/cmdline")?)
+        .ok()
+        .flatten();
     Ok(ComposefsArgument {
         digest,
         missing_verity_allowed: argument.is_some_and(|argument| argument.missing_verity_allowed),
     })
+}
+
+/// Whether what is changed in `/etc` of the machine whose root directory is `root` is there after its next start.
+pub fn keeps_etc(root: &Path) -> Result<bool> {
+    Ok(mounts::folder_kind(&read(root, MOUNTINFO)?, "/etc").is_kept())
+}
+
+fn read(root: &Path, path: &str) -> Result<String> {
+    let path = root.join(path);
+    fs::read_to_string(&path).map_err(|error| failed("read", &path, error))
 }
 
 /// Puts this process into a mount namespace of its own, in which the physical root of the machine can be written to.

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use osmith_machine::check::{CheckError, CheckOptions, Damage, check, deployments};
 use osmith_machine::drift::{Drift, EtcDrift, UsrDrift, drift as machine_drift, is_verity_required};
 use osmith_machine::etc::{Change, ChangeKind, diff, etc_of_image, etc_of_machine};
+use osmith_machine::machine::keeps_etc;
 use osmith_machine::status::AccessMode;
-use osmith_report::{Class, Failure, Observer};
+use osmith_report::{Class, Event, Failure, Observer, Severity};
 use osmith_sys::file::open_directory;
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ use crate::failure::{CommandFailure, CommandResult};
 
 const ROOT: &str = "/";
 const PHYSICAL_ROOT: &str = "/sysroot";
+const ETC_IS_TRANSIENT: &str = "/etc is kept in memory: the next start brings the image's back";
 /// The exit status that tells a program of drift.
 const DRIFT_FOUND: u8 = 3;
 
@@ -106,6 +108,9 @@ fn drift_text(found: &Drift, all: bool) -> String {
             Some(_) => continue,
         };
     }
+    if found.etc_is_transient && !text.is_empty() {
+        text += &format!("{ETC_IS_TRANSIENT}\n");
+    }
     text += &damage_lines(&found.objects);
     let expected = found.etc.iter().filter(|drift| drift.expected_by.is_some());
     match (found.is_none(), expected.count()) {
@@ -157,13 +162,20 @@ fn drift_json(found: &Drift) -> Value {
         "drift": !found.is_none(),
         "usr": usr,
         "etc": etc.collect::<Vec<_>>(),
+        "etcTransient": found.etc_is_transient,
         "objects": objects.collect::<Vec<_>>(),
     })
 }
 
-pub(crate) fn etc_diff(args: &EtcDiffArgs) -> CommandResult {
+pub(crate) fn etc_diff(args: &EtcDiffArgs, observer: &dyn Observer) -> CommandResult {
     let (base, current) = (etc_of_image(Path::new(ROOT))?, etc_of_machine(Path::new(ROOT))?);
     let changes = diff(base.as_fd(), current.as_fd())?;
+    if !keeps_etc(Path::new(ROOT))? {
+        observer.observe(Event::Message {
+            severity: Severity::Note,
+            text: ETC_IS_TRANSIENT.to_owned(),
+        });
+    }
     match args.format {
         ReportFormat::Json => print(&json_text(&changes_json("/etc", &changes))?),
         ReportFormat::Text if changes.is_empty() => print("Nothing in /etc was changed\n"),
@@ -268,6 +280,7 @@ mod tests {
             deployment: Digest::of(b"x"),
             usr: None,
             etc: etc(Some("10-image.conf")),
+            etc_is_transient: false,
             objects: Vec::new(),
         };
         assert_eq!(
@@ -297,6 +310,7 @@ mod tests {
             deployment: digest,
             usr: None,
             etc: Vec::new(),
+            etc_is_transient: false,
             objects: Vec::new(),
         };
         assert_eq!(
@@ -314,6 +328,7 @@ mod tests {
                 changes: changes().split_off(2),
             }),
             etc: etc(None),
+            etc_is_transient: true,
             objects: vec![Damage {
                 digest,
                 reason: DamageReason::Missing,
@@ -323,6 +338,7 @@ mod tests {
         };
         let expected = format!(
             "/usr can be written to until the next start\nD /usr/gone\nD /etc/gone\n\
+             /etc is kept in memory: the next start brings the image's back\n\
              object {digest} is missing; needed by deployment {digest}; its file /usr/file\n"
         );
         assert_eq!(drift_text(&all, false), expected);
@@ -335,6 +351,7 @@ mod tests {
                 "changes": [{"path": "/usr/gone", "change": "removed"}],
             },
             "etc": [{"path": "/etc/gone", "change": "removed", "expected": false}],
+            "etcTransient": true,
             "objects": [{"digest": digest.to_string(), "reason": "is missing", "path": "/usr/file"}],
         });
         assert_eq!(drift_json(&all), expected);

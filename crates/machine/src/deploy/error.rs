@@ -49,6 +49,24 @@ pub enum DeployError {
     /// The boot menu does not have the deployment that runs.
     #[error("the boot menu has no entry of the deployment that runs, {0}")]
     NoBootedEntry(Box<Digest>),
+    /// The image says something about its root that its initramfs will not understand.
+    #[error("cannot use /{path} of the image: {reason}", path = crate::root_setup::CONFIGURATION_PATH)]
+    RootConfiguration {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The `/etc` of the image has a name that its layer takes.
+    #[error("the image has /etc/{0} and mounts /etc as an overlay, which keeps its changes under that name")]
+    EtcName(&'static str),
+    /// The new deployment would not see what is in `/var`.
+    #[error(
+        "the image mounts /var {}, this machine does not: what is in /var would not be seen any more",
+        if *.is_overlay { "as an overlay" } else { "directly" }
+    )]
+    VarMount {
+        /// Whether it is an overlay in the image.
+        is_overlay: bool,
+    },
     /// Nothing is staged.
     #[error("no update is staged")]
     NothingStaged,
@@ -124,7 +142,10 @@ impl Failure for DeployError {
             DeployError::Etc(error) => error.class(),
             DeployError::Lock(error) => error.class(),
             DeployError::Interrupted(_) => Class::Interrupted,
-            DeployError::Architecture { .. } => Class::Input,
+            DeployError::Architecture { .. }
+            | DeployError::RootConfiguration { .. }
+            | DeployError::EtcName(_) => Class::Input,
+            DeployError::VarMount { .. } => Class::Conflict,
             DeployError::MissingObjects { .. } | DeployError::StagedMenu => Class::Corrupt,
             DeployError::NothingStaged
             | DeployError::NothingToRollBackTo
@@ -144,6 +165,15 @@ impl Failure for DeployError {
             DeployError::Lock(error) => return error.hints(),
             DeployError::NotDeployed => "run the command on a machine that 'osmith disk' made",
             DeployError::Architecture { .. } => "follow an image that is made for this machine's processor",
+            DeployError::RootConfiguration { .. } => {
+                "correct the file in the image and make its initramfs anew"
+            }
+            DeployError::EtcName(_) => {
+                "give it another name in the image, or mount /etc directly: mount = \"bind\""
+            }
+            DeployError::VarMount { .. } => {
+                "leave the mount of [var] in the image's setup-root-conf.toml as it was, or install the machine anew"
+            }
             DeployError::NoSpace { .. } => {
                 "'osmith status' lists the deployments that take room; 'osmith unpin' gives up pinned ones"
             }

@@ -14,12 +14,17 @@ use osmith_formats::verity::Digest;
 use osmith_sys::file::open_directory;
 use rustix::fs::{CWD, RenameFlags};
 
-use super::{DeployError, Result, STAGED, failed, remove_staged_state, remove_unused_kernels, unstage};
+use super::{
+    DeployError, Result, STAGED, failed, persistence, remove, remove_staged_state, remove_unused_kernels,
+    unstage,
+};
 use crate::boot_menu::BootMenu;
 use crate::esp::Esp;
 use crate::etc;
 use crate::machine::Machine;
+use crate::root_setup::FolderKind;
 use crate::staged::StagedDeployment;
+use crate::writable::{self, UPPER, WORK};
 
 /// What the shutdown did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,15 +104,16 @@ fn require_menu(machine: &Machine, esp: &Esp, next: Option<BootMenu>, staged: &D
 /// Completes the state of the deployment; one that was there before gets the new in the place of the old.
 fn take_state(machine: &Machine, staged: &Digest, is_there: bool) -> Result<Vec<PathBuf>> {
     let state = machine.state(staged);
+    let kind = persistence::of_deployment(machine, staged)?.etc;
     if !is_there {
-        return merge(machine, &state.join("etc"));
+        return merge(machine, &state.join("etc"), kind);
     }
     let (etc, waiting) = (state.join("etc"), state.join(format!("etc{STAGED}")));
     let note = Note::of(machine);
     let number = |path: &Path| fs::metadata(path).map(|found| found.ino()).ok();
     let mut shadowed = Vec::new();
     if note.read() != number(&etc) || number(&etc).is_none() {
-        shadowed = merge(machine, &waiting)?;
+        shadowed = merge(machine, &waiting, kind)?;
         note.write(number(&waiting))?;
         let exchanged = rustix::fs::renameat_with(CWD, &waiting, CWD, &etc, RenameFlags::EXCHANGE);
         exchanged.map_err(|errno| failed("exchange", &etc, errno.into()))?;
@@ -121,12 +127,27 @@ fn take_state(machine: &Machine, staged: &Digest, is_there: bool) -> Result<Vec<
     Ok(shadowed)
 }
 
-/// Brings local changes of `/etc` into the one of the deployment, and waits until they are on the medium.
-fn merge(machine: &Machine, new: &Path) -> Result<Vec<PathBuf>> {
-    let new = open_directory(new)?;
+/// Brings local changes of `/etc` into the one of the deployment, and waits until they are on the medium. Where either
+/// has none that stay, the new one is the image's.
+fn merge(machine: &Machine, path: &Path, kind: FolderKind) -> Result<Vec<PathBuf>> {
+    if !machine.etc_kind().is_kept() || !kind.is_kept() {
+        return Ok(Vec::new());
+    }
+    // What an interrupted merge left.
+    if kind == FolderKind::Overlay {
+        remove(&path.join(UPPER))?;
+        remove(&path.join(WORK))?;
+    }
+    let new = open_directory(path)?;
     let (base, current) = machine.etc()?;
-    let plan = etc::plan(base.as_fd(), current, new.as_fd())?;
-    plan.apply(current, new.as_fd())?;
+    let plan = etc::plan(base.as_fd(), current.as_fd(), new.as_fd())?;
+    match kind {
+        FolderKind::Overlay => {
+            let layer = writable::ensure_upper(&new, &new)?;
+            plan.apply_as_layer(current, new.as_fd(), layer.as_fd())?;
+        }
+        _ => plan.apply(current, new.as_fd())?,
+    }
     Ok(plan.shadowed)
 }
 

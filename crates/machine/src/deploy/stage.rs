@@ -15,6 +15,7 @@ use osmith_report::Observer;
 use osmith_sys::file::open_directory;
 
 use super::images::{missing_contents, read_object};
+use super::persistence::{self, LeftBehind};
 use super::write::TreeWriter;
 use super::{DeployError, STAGED, failed, unstage};
 use crate::boot_menu::{BootCounter, BootMenu, MenuEntry};
@@ -26,6 +27,7 @@ use crate::install::{
 };
 use crate::machine::Machine;
 use crate::origin::{ImageSource, Origin};
+use crate::root_setup::Configuration;
 use crate::staged::StagedDeployment;
 use crate::{kargs_d, kernel_arguments};
 
@@ -60,6 +62,8 @@ pub enum Staging {
         /// Paths below `/etc` that the image changed and that stay as they are on the machine, as they were changed
         /// there.
         shadowed: Vec<PathBuf>,
+        /// What the deployment will not have of this machine.
+        left: Vec<LeftBehind>,
     },
     /// The files of the image are those that run; only what the machine follows was noted.
     Running(Digest),
@@ -80,6 +84,7 @@ pub fn stage(
     let is_counted = checks_health(machine, &image.tree);
     let prepared = prepare(image, &mut |digest| read_object(store, digest))?;
     require_objects(store, prepared.tree())?;
+    let configuration = persistence::of_tree(prepared.tree(), &mut |digest| read_object(store, digest))?;
     observer.require_running()?;
     let transaction = Transaction {
         machine,
@@ -91,7 +96,7 @@ pub fn stage(
         return transaction.note(prepared, &request.source);
     }
     let tries = is_counted.then(|| tries(machine)).filter(|tries| *tries > 0);
-    transaction.stage(prepared, request, architecture, tries)
+    transaction.stage(prepared, request, configuration, architecture, tries)
 }
 
 pub(super) fn install_image<'a>(
@@ -174,6 +179,7 @@ impl Transaction<'_> {
         &self,
         image: PreparedImage,
         request: &StageRequest,
+        configuration: Configuration,
         architecture: Architecture,
         tries: Option<u32>,
     ) -> Result<Staging> {
@@ -189,6 +195,9 @@ impl Transaction<'_> {
                 &self.kernel_arguments(&menu, &image, architecture)?,
             ),
         };
+        let options = &entry.entry.options;
+        let configuration =
+            persistence::require_supported(self.machine, image.tree(), configuration, options)?;
         let os_id = image.files.os.id().to_owned();
         let next = self.next_menu(&menu, entry)?.in_this_order(&os_id);
         let (vmlinuz, initrd) = (image.files.kernel.clone(), image.files.initramfs.clone());
@@ -199,14 +208,14 @@ impl Transaction<'_> {
             super::remove_state(self.machine, &deployment)?;
         }
         self.write_files(image, Some(&state))?;
-        let shadowed = self.require_mergeable(&deployment, state.suffix)?;
+        let left = persistence::left_behind(self.machine, &configuration)?;
+        let shadowed = match self.machine.etc_kind().is_kept() && configuration.etc.is_kept() {
+            true => self.require_mergeable(&deployment, state.suffix)?,
+            false => Vec::new(),
+        };
         self.machine.sync()?;
         if !kernel.is_there {
-            for (name, content) in [(KERNEL, &vmlinuz), (INITRAMFS, &initrd)] {
-                self.observer.require_running()?;
-                let contents = self.store.read_content(content)?;
-                self.esp.write_kernel_file(&kernel.folder, name, contents)?;
-            }
+            self.write_kernel(&kernel.folder, &vmlinuz, &initrd)?;
         }
         self.esp.write_staged_menu(&next)?;
         self.observer.require_running()?;
@@ -218,7 +227,11 @@ impl Transaction<'_> {
         staged
             .write(root)
             .map_err(|error| failed("stage a deployment in", root, error))?;
-        Ok(Staging::Staged { deployment, shadowed })
+        Ok(Staging::Staged {
+            deployment,
+            shadowed,
+            left,
+        })
     }
 
     /// A kernel that is there serves all deployments that start with it. Makes sure that a new one fits.
@@ -239,6 +252,15 @@ impl Transaction<'_> {
             folder: entry::kernel_folder(deployment),
             is_there: false,
         })
+    }
+
+    fn write_kernel(&self, folder: &str, kernel: &Content, initramfs: &Content) -> Result<()> {
+        for (name, content) in [(KERNEL, kernel), (INITRAMFS, initramfs)] {
+            self.observer.require_running()?;
+            let contents = self.store.read_content(content)?;
+            self.esp.write_kernel_file(folder, name, contents)?;
+        }
+        Ok(())
     }
 
     /// The arguments of the machine go on, those of the image change with it.

@@ -208,6 +208,10 @@ fn a_machine_that_was_only_started_has_no_drift() {
             }
             let found = root.drift(false).unwrap();
             assert_eq!(found.etc.len(), 4, "{found:?}");
+            assert!(found.etc_is_transient);
+            root.mounted("31 30 254:2 /state/deploy/x/etc /etc rw - ext4 /dev/vda2 rw\n");
+            let found = root.drift(false).unwrap();
+            assert!(!found.etc_is_transient);
             assert!(found.is_none(), "{found:?}");
             fs::write(root.path("etc/ssh/sshd_config"), "PermitRootLogin yes\n").unwrap();
             assert!(!root.drift(false).unwrap().is_none());

@@ -118,7 +118,7 @@ impl Merge<'_> {
         }
     }
 
-    fn make_directory(&self, to: &Entry, path: &Path) -> Result<()> {
+    pub(super) fn make_directory(&self, to: &Entry, path: &Path) -> Result<()> {
         match rustix::fs::mkdirat(&to.directory, &to.name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(self.new.failed("create", path)(errno).into()),
@@ -151,7 +151,7 @@ impl Merge<'_> {
     }
 
     /// Owner, mode and attributes: in this order, as a new owner takes set-id bits and capabilities away.
-    fn give_metadata(&self, from: &Entry, to: &Entry, stat: &Stat, path: &Path) -> Result<()> {
+    pub(super) fn give_metadata(&self, from: &Entry, to: &Entry, stat: &Stat, path: &Path) -> Result<()> {
         let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         rustix::fs::chownat(&to.directory, &to.name, Some(owner), Some(group), flags)

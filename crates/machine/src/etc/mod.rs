@@ -15,6 +15,7 @@
 mod apply;
 mod error;
 mod folder;
+mod layer;
 mod merge;
 mod place;
 mod snapshot;

@@ -5,16 +5,18 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use osmith_formats::tree::Xattrs;
-use osmith_sys::file::{open_directory, read_attribute, set_attribute};
-use osmith_sys::mount::{enter_namespace, tmpfs};
+use osmith_sys::file::{open_beneath, open_directory, read_attribute, set_attribute};
+use osmith_sys::mount::{Layer, enter_namespace, tmpfs};
 use osmith_testing::oracle;
 use proptest::prelude::*;
+use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 
 use super::apply::Merge;
 use super::folder::Folder;
 use super::merge::{Operation, merged};
 use super::*;
+use crate::writable;
 
 /// What tests put into a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -540,5 +542,68 @@ proptest! {
             let left = Folder::etc(new.as_fd()).walk(Path::new("")).unwrap();
             prop_assert_eq!(left.len(), wanted.len());
         }
+    }
+}
+
+/// What is seen of a merge that was made as a layer over `new`.
+fn merged_as_layer(base: &Things, current: &Things, new: &Things) -> Result<Snapshot> {
+    let [(_a, base), (_b, current), (_c, new)] = [base, current, new].map(folder);
+    let scratch = tempfile::tempdir().unwrap();
+    let state = open_directory(scratch.path()).unwrap();
+    let layer = writable::ensure_upper(&state, &new).unwrap();
+    let plan = plan(base.as_fd(), current.as_fd(), new.as_fd())?;
+    plan.apply_as_layer(current.as_fd(), new.as_fd(), layer.as_fd())?;
+    let mounted = writable::over(Layer::Attached(new.as_fd()), &state, scratch.path()).unwrap();
+    // Walking needs more than a place.
+    let seen = open_beneath(&mounted, ".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    snapshot(seen.as_fd())
+}
+
+#[test]
+fn a_merge_as_a_layer_hides_and_covers_what_is_below() {
+    if !oracle::require_root("mounting") {
+        return;
+    }
+    let base = things(&[
+        ("a/gone", file("1")),
+        ("a/kept", file("1")),
+        ("folder/x", file("1")),
+        ("file", file("1")),
+        ("all/of/it", file("1")),
+        (".updated", file("1")),
+    ]);
+    let mut current = base.clone();
+    for path in ["a/gone", "all"] {
+        take(&mut current, Path::new(path));
+    }
+    put(&mut current, Path::new("a/kept"), file("mine"));
+    put(&mut current, Path::new("folder"), link("elsewhere"));
+    put(&mut current, Path::new("file/x"), file("mine"));
+    put(&mut current, Path::new("a"), Thing::Folder { mode: 0o700 });
+    let mut new = base.clone();
+    put(&mut new, Path::new("a/fresh"), file("2"));
+    put(&mut new, Path::new("all/fresh"), file("2"));
+    let seen = merged_as_layer(&base, &current, &new).unwrap();
+    let mut expected = current.clone();
+    put(&mut expected, Path::new("a/fresh"), file("2"));
+    take(&mut expected, Path::new(".updated"));
+    assert_eq!(seen, items(&expected));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+
+    #[test]
+    fn a_merge_as_a_layer_is_the_merge((base, current, new) in three()) {
+        if !oracle::require_root("mounting") {
+            return Ok(());
+        }
+        let [mut plain, mut layered] = [merge(&base, &current, &new).1, merged_as_layer(&base, &current, &new)];
+        for answer in [&mut plain, &mut layered] {
+            if let Err(EtcError::Conflicts(_)) = answer {
+                *answer = Ok(Snapshot::new());
+            }
+        }
+        prop_assert_eq!(layered.unwrap(), plain.unwrap());
     }
 }

@@ -11,10 +11,13 @@
 
 use serde::Deserialize;
 
+/// Where the settings are, from the root directory on.
+pub(crate) const PATH: &str = "usr/lib/composefs/setup-root-conf.toml";
+
 /// How a folder is made writable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
+pub(crate) enum FolderKind {
     /// Not at all: it is as the root is.
     #[serde(alias = "root")]
     None,
@@ -27,15 +30,22 @@ pub(super) enum Kind {
     Transient,
 }
 
+impl FolderKind {
+    /// Whether what is changed in the folder is there after the next start.
+    pub(crate) fn is_kept(self) -> bool {
+        matches!(self, FolderKind::Bind | FolderKind::Overlay)
+    }
+}
+
 /// The settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Configuration {
+pub(crate) struct Configuration {
     /// Whether the root gets a writable layer in memory.
-    pub(super) root_transient: bool,
+    pub(crate) root_transient: bool,
     /// How `/etc` is made writable.
-    pub(super) etc: Kind,
+    pub(crate) etc: FolderKind,
     /// How `/var` is made writable.
-    pub(super) var: Kind,
+    pub(crate) var: FolderKind,
     var_is_set: bool,
 }
 
@@ -56,39 +66,50 @@ struct Root {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Folder {
-    mount: Option<Kind>,
+    mount: Option<FolderKind>,
     transient: bool,
 }
 
 impl Folder {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> FolderKind {
         match (self.mount, self.transient) {
             (Some(kind), _) => kind,
-            (None, true) => Kind::Transient,
-            (None, false) => Kind::Bind,
+            (None, true) => FolderKind::Transient,
+            (None, false) => FolderKind::Bind,
+        }
+    }
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Configuration::from(File::default())
+    }
+}
+
+impl From<File> for Configuration {
+    fn from(file: File) -> Self {
+        Configuration {
+            root_transient: file.root.transient,
+            etc: file.etc.kind(),
+            var: file.var.kind(),
+            var_is_set: file.var.mount.is_some() || file.var.transient,
         }
     }
 }
 
 impl Configuration {
     /// Reads the text of the file; keys that are not known are skipped, as the file is shared with other programs.
-    pub(super) fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        let file: File = toml::from_str(text)?;
-        Ok(Configuration {
-            root_transient: file.root.transient,
-            etc: file.etc.kind(),
-            var: file.var.kind(),
-            var_is_set: file.var.mount.is_some() || file.var.transient,
-        })
+    pub(crate) fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str::<File>(text).map(Configuration::from)
     }
 
     /// Leaves `/var` to systemd if the kernel arguments ask systemd to make it volatile.
-    pub(super) fn with_volatile(mut self, arguments: &[String]) -> Self {
+    pub(crate) fn with_volatile(mut self, arguments: &[String]) -> Self {
         let volatile = arguments
             .iter()
             .any(|argument| argument == "systemd.volatile=state" || argument == "systemd.volatile=overlay");
         if volatile && !self.var_is_set {
-            self.var = Kind::None;
+            self.var = FolderKind::None;
         }
         self
     }
@@ -101,7 +122,10 @@ mod tests {
     #[test]
     fn nothing_said_means_binds() {
         let configuration = Configuration::parse("").unwrap();
-        assert_eq!((configuration.etc, configuration.var), (Kind::Bind, Kind::Bind));
+        assert_eq!(
+            (configuration.etc, configuration.var),
+            (FolderKind::Bind, FolderKind::Bind)
+        );
         assert!(!configuration.root_transient);
     }
 
@@ -112,14 +136,14 @@ mod tests {
         let configuration = Configuration::parse(text).unwrap();
         assert_eq!(
             (configuration.etc, configuration.var),
-            (Kind::Transient, Kind::None)
+            (FolderKind::Transient, FolderKind::None)
         );
         assert!(configuration.root_transient);
         let text = "[etc]\nmount = \"volatile\"\n[var]\nmount = \"overlay\"\n";
         let configuration = Configuration::parse(text).unwrap();
         assert_eq!(
             (configuration.etc, configuration.var),
-            (Kind::Transient, Kind::Overlay)
+            (FolderKind::Transient, FolderKind::Overlay)
         );
         assert!(Configuration::parse("[etc]\nmount = \"tmpfs\"\n").is_err());
     }
@@ -129,13 +153,13 @@ mod tests {
         let volatile = ["systemd.volatile=state".to_owned()];
         assert_eq!(
             Configuration::parse("").unwrap().with_volatile(&volatile).var,
-            Kind::None
+            FolderKind::None
         );
         assert_eq!(
             Configuration::parse("").unwrap().with_volatile(&[]).var,
-            Kind::Bind
+            FolderKind::Bind
         );
         let set = Configuration::parse("[var]\nmount = \"bind\"\n").unwrap();
-        assert_eq!(set.with_volatile(&volatile).var, Kind::Bind);
+        assert_eq!(set.with_volatile(&volatile).var, FolderKind::Bind);
     }
 }

@@ -26,12 +26,13 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::kernel_arguments::{self, ComposefsArgument};
-use configuration::{Configuration, Kind};
-
+pub(crate) use configuration::{Configuration, FolderKind, PATH as CONFIGURATION_PATH};
 pub use error::RootSetupError;
 
 type Result<T, E = RootSetupError> = std::result::Result<T, E>;
 
+/// The source of a folder's layer in memory, as bootc names it: by it the mount table tells it from one on the disk.
+pub(crate) const TRANSIENT: &str = "transient";
 /// A directory to enter and to look things up in.
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 
@@ -56,10 +57,9 @@ pub fn mount_root(initramfs: &Path) -> Result<ComposefsArgument> {
 }
 
 fn read_configuration(initramfs: &Path, command_line: &str) -> Result<Configuration> {
-    let path = "usr/lib/composefs/setup-root-conf.toml";
-    let text = read(initramfs, path)?.unwrap_or_default();
+    let text = read(initramfs, CONFIGURATION_PATH)?.unwrap_or_default();
     let configuration = Configuration::parse(&text).map_err(|source| RootSetupError::Configuration {
-        path: path.to_owned(),
+        path: CONFIGURATION_PATH.to_owned(),
         source: Box::new(source),
     })?;
     Ok(configuration.with_volatile(&kernel_arguments::split(command_line)))
@@ -166,19 +166,21 @@ impl Setup {
         Ok(())
     }
 
-    fn mount_state(&self, root: rustix::fd::BorrowedFd, name: &'static str, kind: Kind) -> Result<()> {
+    fn mount_state(&self, root: rustix::fd::BorrowedFd, name: &'static str, kind: FolderKind) -> Result<()> {
         let mount = match kind {
-            Kind::None => return Ok(()),
-            Kind::Bind => {
+            FolderKind::None => return Ok(()),
+            FolderKind::Bind => {
                 let folder = self.state_folder(name)?;
                 let mount = DetachedMount::clone_of(&folder, "", false)?;
                 mount.set_attributes(MountAttrFlags::empty(), MountAttrFlags::MOUNT_ATTR_RDONLY, false)?;
                 mount
             }
-            Kind::Overlay => crate::writable::on_disk(name, root, &self.state_folder(name)?, &self.scratch)?,
-            Kind::Transient => {
+            FolderKind::Overlay => {
+                crate::writable::on_disk(name, root, &self.state_folder(name)?, &self.scratch)?
+            }
+            FolderKind::Transient => {
                 let lower = osmith_sys::file::open_beneath(root, name, DIRECTORY, Mode::empty())?;
-                crate::writable::in_memory(name, Layer::Attached(lower.as_fd()), &self.scratch)?
+                crate::writable::in_memory(TRANSIENT, Layer::Attached(lower.as_fd()), &self.scratch)?
             }
         };
         mount.attach(root, name)?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use osmith_formats::verity::Digest;
 
 use super::host::{AccessMode, Persistence, UsrOverlay};
+use crate::root_setup::{FolderKind, TRANSIENT};
 
 /// A line of the table, as far as it matters.
 pub(crate) struct Mount<'a> {
@@ -80,6 +81,17 @@ pub(crate) fn deployment(mountinfo: &str) -> Option<Digest> {
         .ok()
 }
 
+/// How a folder of the root was made writable.
+pub(crate) fn folder_kind(mountinfo: &str, folder: &str) -> FolderKind {
+    match at(mountinfo, Path::new(folder)) {
+        None => FolderKind::None,
+        Some(mount) if mount.kind == "tmpfs" => FolderKind::Transient,
+        Some(mount) if mount.kind != "overlay" => FolderKind::Bind,
+        Some(mount) if mount.source == TRANSIENT => FolderKind::Transient,
+        Some(_) => FolderKind::Overlay,
+    }
+}
+
 /// The layer over `/usr`.
 pub(crate) fn usr_overlay(mountinfo: &str) -> Option<UsrOverlay> {
     let usr = mountinfo
@@ -127,6 +139,33 @@ mod tests {
         let found = at(table, Path::new("/mnt/a b")).unwrap();
         assert_eq!(found.source(), Path::new("/dev/disk/by-label/x\\y"));
         assert!(at(table, Path::new("/mnt/a")).is_none());
+    }
+
+    #[test]
+    fn how_a_folder_is_writable_is_seen() {
+        let table = "30 22 0:27 / / ro,relatime - overlay composefs:x ro\n";
+        assert_eq!(folder_kind(table, "/etc"), FolderKind::None);
+        for (mount, kind) in [
+            (
+                "254:2 /state/deploy/x/etc /etc rw shared:1 - ext4 /dev/vda2 rw",
+                FolderKind::Bind,
+            ),
+            (
+                "0:31 / /etc rw shared:1 - overlay overlay rw,lowerdir=x",
+                FolderKind::Overlay,
+            ),
+            (
+                "0:31 / /etc rw shared:1 - overlay transient rw,lowerdir=x",
+                FolderKind::Transient,
+            ),
+            ("0:31 / /etc rw shared:1 - tmpfs tmpfs rw", FolderKind::Transient),
+        ] {
+            assert_eq!(
+                folder_kind(&format!("{table}31 30 {mount}\n"), "/etc"),
+                kind,
+                "{mount}"
+            );
+        }
     }
 
     #[test]

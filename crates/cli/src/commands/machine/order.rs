@@ -39,6 +39,11 @@ pub(crate) fn rollback(args: &RollbackArgs, observer: &dyn Observer) -> CommandR
         RolledBack::Queued(next) => format!("Next reboot: {}\n", described(&machine, &next)),
     };
     print(&text)?;
+    if let RolledBack::Queued(next) = rolled_back
+        && !deploy::keeps_etc(&machine, &next).unwrap_or(true)
+    {
+        print("Its image makes /etc anew at every start.\n")?;
+    }
     match rolled_back {
         RolledBack::Queued(_) if args.apply => reboot(),
         _ => Ok(()),

@@ -189,7 +189,17 @@ impl Request {
             Staging::Running(_) => {
                 print("The image has the files that run already; only its name was noted.\n")
             }
-            Staging::Staged { deployment, shadowed } => {
+            Staging::Staged {
+                deployment,
+                shadowed,
+                left,
+            } => {
+                for left in left {
+                    observer.observe(Event::Message {
+                        severity: Severity::Warning,
+                        text: left.to_string(),
+                    });
+                }
                 if let Some(text) = told_shadowed(&shadowed) {
                     observer.observe(Event::Message {
                         severity: Severity::Note,
@@ -243,8 +253,11 @@ impl Request {
         to.image = Some(self.source.image.clone());
         to.digest = Some(latest.manifest_digest().to_string());
         to.version = latest.version().map(str::to_owned);
-        let message = format!("{}; {} freed", told(&transferred), render(collected.size_bytes));
+        let mut message = format!("{}; {} freed", told(&transferred), render(collected.size_bytes));
         print(&format!("{message}\n"))?;
+        if let Staging::Staged { left, .. } = &staging {
+            message.extend(left.iter().map(|left| format!("; {left}")));
+        }
         Ok(Done {
             value: staging,
             to: Some(to),

@@ -1,4 +1,5 @@
 mod crash;
+mod modes;
 mod repair;
 
 use std::collections::BTreeMap;
@@ -170,7 +171,11 @@ impl Sample {
     /// Starts a deployment: the kernel says so, `/etc` is the deployment's, `/run` is empty.
     fn boot(&self, digest: &Digest) {
         let command_line = format!("composefs=?{digest}\n");
-        let mountinfo = format!("30 1 0:27 / / ro - overlay composefs:{digest} ro\n");
+        let mountinfo = format!(
+            "30 1 0:27 / / ro - overlay composefs:{digest} ro\n\
+             31 30 254:2 /state/deploy/{digest}/etc /etc rw - ext4 /dev/vda2 rw\n\
+             32 30 254:2 /state/os/default/var /var rw - ext4 /dev/vda2 rw\n"
+        );
         for (path, text) in [("proc/cmdline", command_line), ("proc/self/mountinfo", mountinfo)] {
             fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
             fs::write(self.path(path), text).unwrap();
@@ -562,10 +567,16 @@ fn changes_of_etc_come_along() {
     }
     let mut changed = files("2");
     changed.insert("etc/motd", b"welcome".to_vec());
-    let Staging::Staged { deployment, shadowed } = sample.stage(&changed) else {
+    let Staging::Staged {
+        deployment,
+        shadowed,
+        left,
+    } = sample.stage(&changed)
+    else {
         panic!("nothing is staged");
     };
     assert_eq!(shadowed, [PathBuf::from("issue")]);
+    assert_eq!(left, []);
     // What is changed after staging comes along as well.
     fs::write(sample.path("etc/late"), "late").unwrap();
     fs::remove_file(sample.path("etc/hosts")).unwrap();
