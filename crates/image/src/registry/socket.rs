@@ -251,3 +251,104 @@ fn connect_one(address: &SocketAddr, limit: &Limit, wish: &Wish) -> Result<TcpSt
         Err(error) => Err(io::Error::from(error).into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn within(limit: Duration) -> NextTimeout {
+        NextTimeout {
+            after: limit.into(),
+            per_read: Some(limit.into()),
+            per_write: Some(limit.into()),
+            ..NextTimeout::default()
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// Both ends of a connection.
+    fn connected() -> (Socket, TcpStream) {
+        let (listener, address) = listener();
+        let socket = Socket {
+            stream: connect_any(&[address], within(LONG), &Wish::default()).unwrap(),
+            buffers: LazyBuffers::new(1 << 10, 1 << 20),
+            wish: Wish::default(),
+        };
+        (socket, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn the_next_address_is_tried() {
+        let (listener, good) = listener();
+        let refused = SocketAddr::from(([127, 0, 0, 1], 1));
+        let stream = connect_any(&[refused, good], within(LONG), &Wish::default()).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        drop(listener);
+        let error = connect_any(&[refused, good], within(LONG), &Wish::default()).unwrap_err();
+        assert!(matches!(error, ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused));
+    }
+
+    #[test]
+    fn bytes_go_both_ways_and_an_end_is_no_error() {
+        let (mut socket, mut other) = connected();
+        // More than the system keeps for a reader who is late.
+        let sent: Vec<u8> = (0..20_u32 << 18).flat_map(u32::to_le_bytes).collect();
+        let received = thread::scope(|scope| {
+            let reading = scope.spawn(move || {
+                let mut received = Vec::new();
+                other.read_to_end(&mut received).map(|_| received)
+            });
+            for piece in sent.chunks(1 << 20) {
+                socket.buffers().output()[..piece.len()].copy_from_slice(piece);
+                socket.transmit_output(piece.len(), within(LONG)).unwrap();
+            }
+            drop(socket);
+            reading.join().unwrap().unwrap()
+        });
+        assert!(received == sent);
+        let (mut socket, mut other) = connected();
+        other.write_all(b"hello").unwrap();
+        assert!(socket.await_input(within(LONG)).unwrap());
+        assert_eq!(socket.buffers().input(), b"hello");
+        drop(other);
+        assert!(!socket.await_input(within(LONG)).unwrap());
+    }
+
+    #[test]
+    fn who_says_nothing_and_takes_nothing_is_given_up() {
+        let (mut socket, _other) = connected();
+        let error = socket.await_input(within(SHORT)).unwrap_err();
+        assert!(matches!(error, ureq::Error::Timeout(_)), "{error:?}");
+        let error = loop {
+            let length = socket.buffers().output().len();
+            if let Err(error) = socket.transmit_output(length, within(SHORT)) {
+                break error;
+            }
+        };
+        assert!(matches!(error, ureq::Error::Timeout(_)), "{error:?}");
+    }
+
+    #[test]
+    fn a_connection_that_ended_or_says_what_nobody_asked_is_not_used_again() {
+        let (mut socket, other) = connected();
+        assert!(socket.is_open());
+        drop(other);
+        let limit = Limit::new(within(LONG));
+        limit.wait(&socket.stream, PollFlags::IN, &socket.wish).unwrap();
+        assert!(!socket.is_open());
+        let (mut socket, mut other) = connected();
+        other.write_all(b"x").unwrap();
+        limit.wait(&socket.stream, PollFlags::IN, &socket.wish).unwrap();
+        assert!(!socket.is_open());
+    }
+}
