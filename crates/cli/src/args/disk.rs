@@ -1,0 +1,152 @@
+//! The commands that write disks.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Make disk images of an image
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Needs no root, no loop device and no program: the disk is written directly, in one pass.
+The same image with the same options and seed gives the same bytes.
+
+Output below DIR: image/disk.raw, qcow2/disk.qcow2
+
+Examples:
+  osmith disk --type qcow2 localhost/webserver
+  osmith disk --type raw --type qcow2 --output build --size 20GiB localhost/webserver
+  osmith disk --dry-run localhost/webserver")]
+pub(crate) struct DiskArgs {
+    /// The format; repeatable, all are written in one pass
+    #[arg(
+        long = "type",
+        value_enum,
+        value_name = "TYPE",
+        default_value = "qcow2",
+        value_delimiter = ','
+    )]
+    pub(crate) types: Vec<DiskType>,
+    /// The directory for the output
+    #[arg(long, value_name = "DIR", default_value = "output")]
+    pub(crate) output: PathBuf,
+    /// Size of the disk, such as 20GiB [default: content and a quarter, 1 GiB free at least]
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse)]
+    pub(crate) size: Option<u64>,
+    /// What identifiers are derived from: another seed, another disk
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How qcow2 clusters are compressed
+    #[arg(long, value_enum, default_value_t = DiskCompression::Zstd)]
+    pub(crate) compression: DiskCompression,
+    /// Add a kernel argument; repeatable
+    #[arg(long, value_name = "ARG")]
+    pub(crate) karg: Vec<String>,
+    /// Replace outputs that exist
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print the plan and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The image
+    pub(crate) image: String,
+}
+
+/// A disk format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiskType {
+    /// The bytes of the disk, in a sparse file
+    Raw,
+    /// For QEMU and KVM
+    Qcow2,
+}
+
+/// How qcow2 clusters are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiskCompression {
+    /// zstd: fast and small, QEMU 5.1 and newer
+    Zstd,
+    /// zlib: read by every qcow2 program
+    Zlib,
+    /// Not at all
+    None,
+}
+
+/// Install an image onto a disk or onto mounted file systems
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    #[command(subcommand)]
+    pub(crate) command: InstallCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InstallCommand {
+    ToDisk(ToDiskArgs),
+    ToFilesystem(ToFilesystemArgs),
+}
+
+/// What is installed.
+#[derive(Debug, Args)]
+pub(crate) struct InstallImageArgs {
+    /// What the machine follows for updates [default: the name of the image]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target_imgref: Option<String>,
+    /// Add a kernel argument; repeatable
+    #[arg(long, value_name = "ARG")]
+    pub(crate) karg: Vec<String>,
+    /// The image, of the store
+    pub(crate) image: String,
+}
+
+/// Write an image over a whole disk, or over a file in place of one
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The disk gets a partition table, an EFI system partition, and a root file system that fills the
+rest. The partition table comes last, so a disk on which the work was cut short does not start.
+A disk that is in use is refused, and without --wipe one that is not empty. With it, all that was
+on the disk is lost. A file in place of a disk needs no root.
+
+Examples:
+  osmith install to-disk localhost/webserver /dev/sdb
+  osmith install to-disk --wipe --target-imgref registry.example.org/web:1 localhost/web /dev/sdb
+  truncate -s 20G disk.img && osmith install to-disk localhost/webserver disk.img")]
+pub(crate) struct ToDiskArgs {
+    #[command(flatten)]
+    pub(crate) image: InstallImageArgs,
+    /// Erase what is on the disk
+    #[arg(long)]
+    pub(crate) wipe: bool,
+    /// What identifiers are derived from: another seed, another disk [default: a random number]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Print the plan and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The disk
+    #[arg(value_name = "DEVICE")]
+    pub(crate) device: PathBuf,
+}
+
+/// Write an image into an empty root file system that is mounted
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For disks with partitions, encryption or a file system of their own. The root file system is ext4,
+xfs or btrfs, empty, and best has fs-verity (ext4: mkfs.ext4 -O verity). The EFI system partition
+is mounted at boot, efi or boot/efi of it, or given with --esp. Needs root.
+
+Examples:
+  mount /dev/sdb2 /mnt && mount --mkdir /dev/sdb1 /mnt/boot
+  osmith install to-filesystem localhost/webserver /mnt
+  osmith install to-filesystem --root-mount-spec LABEL=root localhost/webserver /mnt")]
+pub(crate) struct ToFilesystemArgs {
+    #[command(flatten)]
+    pub(crate) image: InstallImageArgs,
+    /// Where the EFI system partition is mounted [default: boot, efi or boot/efi of the root]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) esp: Option<PathBuf>,
+    /// How the machine finds its root file system, as root= takes it [default: by its UUID]
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) root_mount_spec: Option<String>,
+    /// Where the root file system is mounted
+    #[arg(value_name = "ROOT")]
+    pub(crate) root: PathBuf,
+}
