@@ -45,6 +45,9 @@ pub struct FailedDeployment {
     pub reason: String,
     /// When it was given up, RFC 3339 in UTC.
     pub time: String,
+    /// How its image is fetched; a registry if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<String>,
     /// How often it was started.
     pub tries: u32,
 }
@@ -250,6 +253,7 @@ mod tests {
             manifest_digest: Some(Sha256Digest::of(seed.as_bytes())),
             reason: "failed: web.service".to_owned(),
             time: "2026-01-02T03:04:05Z".to_owned(),
+            transport: None,
             tries: 3,
         }
     }

@@ -47,9 +47,9 @@ pub(crate) enum EtcCommand {
 /// List what in /etc is not as in the image that runs
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A line each: A was added, M was modified (with what of it: kind, content, mode, owner, attributes), D was deleted.
-Times are not compared; sockets, pipes and devices are passed over. An update keeps these changes, unless
-the image has /etc in memory (setup-root-conf.toml); that is noted. Needs root.
+A line each: A was added, M was modified (with what of it: kind, content, mode, owner, attributes),
+D was deleted. Times are not compared; sockets, pipes and devices are passed over. An update keeps
+these changes, unless the image has /etc in memory (setup-root-conf.toml); that is noted. Needs root.
 
 Examples:
   osmith etc diff
@@ -63,12 +63,13 @@ pub(crate) struct EtcDiffArgs {
 /// Show in what this machine is not what its image says
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Looks at /etc (as 'osmith etc diff'), at what a writable layer over /usr changed, and whether the objects of the image
-are there, have their length and are protected by fs-verity with the right digest. What is in a layer over /usr is
-found by length and modification time. Needs root.
+Looks at /etc (as 'osmith etc diff'), at what a writable layer over /usr changed, and whether the
+objects of the image are there, have their length and are protected by fs-verity with the right
+digest. What is in a layer over /usr is found by length and modification time. Needs root.
 
-Changes of /etc that are expected are no drift: what a machine makes when it starts for the first time, and paths
-named in /usr/lib/osmith/drift.d/*.conf (by the image) and /etc/osmith/drift.d/*.conf (on this machine).
+Changes of /etc that are expected are no drift: what a machine makes when it starts for the first
+time, and paths named in /usr/lib/osmith/drift.d/*.conf (by the image) and
+/etc/osmith/drift.d/*.conf (on this machine).
 
 Exit status: 0 no difference but expected ones, 3 differences found, 1 failure, 2 wrong usage.
 

@@ -62,6 +62,7 @@ fn give_up(boot: &Boot<'_>, failures: &Failures, deployment: &Digest, tries: u32
         check: last.and_then(|failed| failed.check.clone()),
         deployment: deployment.to_string(),
         image: origin.as_ref().map(|origin| origin.source.image.clone()),
+        transport: origin.as_ref().map(|origin| origin.source.transport.clone()),
         manifest_digest: origin.and_then(|origin| origin.manifest_digest),
         reason: match last {
             Some(failed) => failed.reason.clone(),

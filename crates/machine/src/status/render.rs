@@ -7,6 +7,9 @@ use osmith_image::Sha256Digest;
 use super::host::{AccessMode, DeploymentStatus, Host, ImageReference, ImageStatus, Persistence, UsrOverlay};
 use crate::failures::FailedDeployment;
 
+/// The transport that is not said.
+const REGISTRY: &str = "registry";
+
 /// The text, of whole lines. `architecture` and the like stand behind the digests.
 pub fn render(host: &Host) -> String {
     let status = &host.status;
@@ -47,8 +50,10 @@ fn block(slot: &str, entry: &DeploymentStatus, overlay: Option<UsrOverlay>) -> S
 /// A deployment that was given up, and why.
 fn failure(failed: &FailedDeployment) -> String {
     let digest = failed.manifest_digest.as_ref().map(Sha256Digest::to_string);
+    let transport = failed.transport.as_deref().unwrap_or(REGISTRY);
+    let image = failed.image.as_deref().map(|image| named(image, transport));
     let rows = [
-        ("Failed image", failed.image.clone()),
+        ("Failed image", image),
         ("Digest", digest),
         ("Verity", Some(failed.deployment.clone())),
         ("Reason", Some(failed.reason.clone())),
@@ -97,11 +102,15 @@ fn version(image: &ImageStatus) -> Option<(&'static str, String)> {
     }
 }
 
-/// A registry is what everybody expects, any other transport is said.
 fn displayed(image: &ImageReference) -> String {
-    match image.transport.as_str() {
-        "registry" => image.image.clone(),
-        transport => format!("{transport}:{}", image.image),
+    named(&image.image, &image.transport)
+}
+
+/// A registry is what everybody expects, any other transport is said.
+fn named(image: &str, transport: &str) -> String {
+    match transport {
+        REGISTRY => image.to_owned(),
+        transport => format!("{transport}:{image}"),
     }
 }
 

@@ -307,7 +307,8 @@ fn what_failed_is_told_with_its_reason() {
     failures.record(crate::failures::FailedDeployment {
         check: Some("10-units".to_owned()),
         deployment: failed.to_string(),
-        image: Some("registry.example.org/os:1".to_owned()),
+        image: Some("/srv/os.tar".to_owned()),
+        transport: Some("oci-archive".to_owned()),
         manifest_digest: Some(Sha256Digest::of(b"2")),
         reason: "health check '10-units' failed".to_owned(),
         time: "2026-03-04T05:06:07Z".to_owned(),
@@ -324,13 +325,13 @@ fn what_failed_is_told_with_its_reason() {
     assert_eq!(verity, Some(older.to_string()));
     let text = render(&status.host);
     let expected = format!(
-        "\n  Failed image: registry.example.org/os:1\n        Digest: {}\n        Verity: {failed}\n\
+        "\n  Failed image: oci-archive:/srv/os.tar\n        Digest: {}\n        Verity: {failed}\n\
          \x20       Reason: health check '10-units' failed\n         Tries: 3\n          Time: 2026-03-04T05:06:07Z\n",
         Sha256Digest::of(b"2")
     );
     assert!(text.ends_with(&expected), "{text}");
     let json = status.host.to_json().unwrap();
-    let expected = r#""reason":"health check '10-units' failed","time":"2026-03-04T05:06:07Z","tries":3}],"otherDeployments":"#;
+    let expected = r#""reason":"health check '10-units' failed","time":"2026-03-04T05:06:07Z","transport":"oci-archive","tries":3}],"otherDeployments":"#;
     assert!(json.contains(expected), "{json}");
     fs::write(path, "nonsense").unwrap();
     assert_eq!(sample.status().notes.len(), 1);

@@ -1,6 +1,7 @@
 //! Commands on a machine that runs a deployment.
 
 mod fetch;
+mod finalizer;
 mod health;
 mod kargs;
 mod order;

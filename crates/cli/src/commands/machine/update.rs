@@ -12,6 +12,7 @@ use osmith_machine::staged::StagedDeployment;
 use osmith_report::{Class, Event, Failure, Observer, Severity};
 
 use super::fetch::Found;
+use super::finalizer;
 use super::order::{described, told as told_shadowed};
 use super::{Done, ROOT, open, reboot, recorded};
 use crate::args::{SwitchArgs, UpgradeArgs};
@@ -135,6 +136,7 @@ fn checked(next: &Next, latest: &Found) -> String {
 }
 
 fn use_downloaded(machine: &Machine, apply: bool) -> CommandResult {
+    finalizer::ensure_active()?;
     let staged = recorded(machine, "upgrade", || {
         let staged = deploy::unlock(machine)?;
         Ok(Done {
@@ -159,14 +161,15 @@ struct Request {
 impl Request {
     fn run(&self, machine: &Machine, next: &Next, latest: &Found, observer: &dyn Observer) -> CommandResult {
         let is_next = next.runs(&latest.manifest_digest()) && next.origin.source == self.source;
+        if is_next && next.staged.is_none() {
+            return print(&format!(
+                "No changes in {}: {}\n",
+                self.source.image,
+                latest.manifest_digest()
+            ));
+        }
+        finalizer::ensure_active()?;
         match next.staged {
-            None if is_next => {
-                return print(&format!(
-                    "No changes in {}: {}\n",
-                    self.source.image,
-                    latest.manifest_digest()
-                ));
-            }
             Some(staged) if is_next && staged.download_only == self.download_only => {
                 print(&format!(
                     "Already staged: {}\n",
