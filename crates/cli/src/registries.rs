@@ -56,10 +56,8 @@ pub(crate) fn settings(options: &RegistryOptions) -> Result<Settings, Box<dyn Fa
         configuration: Configuration::read(&user_configuration_files())?,
         certificates,
         credentials: Credentials { files },
-        proxies: proxies(),
         tls_verify: options.tls_verify,
-        interrupted: interrupt::asked(),
-        ..Settings::default()
+        ..settings_of_process()
     })
 }
 
@@ -72,10 +70,17 @@ pub(crate) fn machine_settings() -> Result<Settings, ConfigurationError> {
         credentials: Credentials {
             files: MACHINE_AUTH_FILES.map(|path| auth_file(path.into())).into(),
         },
+        ..settings_of_process()
+    })
+}
+
+/// What is the same for a user and a machine.
+fn settings_of_process() -> Settings {
+    Settings {
         proxies: proxies(),
         interrupted: interrupt::asked(),
         ..Settings::default()
-    })
+    }
 }
 
 /// The file that a login is remembered in.
