@@ -100,7 +100,7 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
         Command::Kargs(args) => machine::kargs(args, console),
         Command::UsrOverlay(args) => machine::usr_overlay(args),
         Command::Health(args) => machine::health(args, console),
-        Command::Log(args) => machine::log(args),
+        Command::Log(args) => machine::log(args, console),
         Command::Finalize(args) => machine::finalize(args, console),
         Command::Completions(args) => reference_pages::completions(args),
         Command::Man(args) => reference_pages::man(args),

@@ -1,7 +1,7 @@
 //! The record of operations: who changed a machine, when, from what to what, and what came of it.
 //!
 //! A file of one JSON object a line, only ever appended to, each line in one write that waits for the medium. A line
-//! that a power cut left incomplete is passed over. Unknown keys are kept out of the way of older programs: they are
+//! that a power cut left incomplete, or that is damaged, is told apart. Unknown keys are kept out of the way of older programs: they are
 //! ignored.
 
 use std::fs::File;
@@ -93,25 +93,50 @@ fn ends_with_newline(file: &mut File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// The entries of the record `path`, the oldest first; none if there is no record.
-pub fn read(path: &Path) -> io::Result<Vec<LogEntry>> {
+/// What a record says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// The entries, the oldest first.
+    pub entries: Vec<LogEntry>,
+    /// Where lines begin that are no entries, in bytes from the beginning of the file.
+    pub damaged_bytes: Vec<u64>,
+}
+
+/// Reads the record `path`, as far as its end goes; there need be none.
+pub fn read(path: &Path) -> io::Result<Record> {
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
         Err(error) => return Err(error),
     };
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(READ_MAX_BYTES)))?;
+    let first_byte = length.saturating_sub(READ_MAX_BYTES);
+    file.seek(SeekFrom::Start(first_byte))?;
     let mut bytes = Vec::new();
     file.take(READ_MAX_BYTES).read_to_end(&mut bytes)?;
-    let lines = bytes.split(|byte| *byte == b'\n');
-    Ok(lines
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect())
+    Ok(parse(&bytes, first_byte))
+}
+
+/// The lines of the end of a record; what does not begin with the file begins within a line.
+fn parse(bytes: &[u8], first_byte: u64) -> Record {
+    let mut record = Record::default();
+    let mut offset_bytes = first_byte;
+    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let is_part = index == 0 && first_byte > 0;
+        match serde_json::from_slice(line) {
+            _ if is_part || line.is_empty() => {}
+            Ok(entry) => record.entries.push(entry),
+            Err(_) => record.damaged_bytes.push(offset_bytes),
+        }
+        offset_bytes += line.len() as u64 + 1;
+    }
+    record
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entry(operation: &str) -> LogEntry {
@@ -138,10 +163,12 @@ mod tests {
     fn entries_come_back_in_order() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.jsonl");
-        assert!(read(&path).unwrap().is_empty());
+        assert_eq!(read(&path).unwrap(), Record::default());
         append(&path, &entry("upgrade")).unwrap();
         append(&path, &entry("rollback")).unwrap();
-        assert_eq!(read(&path).unwrap(), [entry("upgrade"), entry("rollback")]);
+        let record = read(&path).unwrap();
+        assert_eq!(record.entries, [entry("upgrade"), entry("rollback")]);
+        assert!(record.damaged_bytes.is_empty());
     }
 
     #[test]
@@ -153,11 +180,48 @@ mod tests {
         for length in 0..=whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
             append(&path, &entry("rollback")).unwrap();
-            let found = read(&path).unwrap();
+            let Record {
+                entries: found,
+                damaged_bytes,
+            } = read(&path).unwrap();
             assert_eq!(found.last(), Some(&entry("rollback")), "{length}");
             // Without its newline alone, the line still counts.
             let expected = 1 + usize::from(length + 1 >= whole.len());
             assert_eq!(found.len(), expected, "{length}");
+            let is_damaged = expected == 1 && length > 0;
+            assert_eq!(damaged_bytes, vec![0; usize::from(is_damaged)], "{length}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_long_record_begins_within_a_line() {
+        let line = serde_json::to_string(&entry("upgrade")).unwrap();
+        let text = format!("{line}\nnonsense\n{line}\n");
+        let start = 5;
+        let record = parse(&text.as_bytes()[start..], start as u64);
+        assert_eq!(record.entries.len(), 1);
+        assert_eq!(record.damaged_bytes, [line.len() as u64 + 1]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_cost_only_their_lines(
+            before in proptest::collection::vec(any::<u8>(), 0..60),
+            after in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let line = serde_json::to_vec(&entry("upgrade")).unwrap();
+            let text = [&before[..], b"\n", &line, b"\n", &after].concat();
+            let record = parse(&text, 0);
+            prop_assert_eq!(&record.entries, &[entry("upgrade")]);
+            let is_line = |line: &&[u8]| !line.is_empty();
+            let lines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').filter(is_line).count();
+            prop_assert_eq!(record.damaged_bytes.len(), lines(&before) + lines(&after));
+            for offset in record.damaged_bytes {
+                let offset = offset as usize;
+                prop_assert!(offset == 0 || text[offset - 1] == b'\n');
+            }
         }
     }
 }

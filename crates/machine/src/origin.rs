@@ -226,6 +226,8 @@ fn find<'a>(text: &'a str, section: &str, key: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn sample() -> Origin {
@@ -298,6 +300,25 @@ mod tests {
                 matches!(result, Err(OriginError::Value { .. })),
                 "{from}: {result:?}"
             );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_read_of_damaged_text_is_written_as_it_was_read(
+            place in 0usize..260,
+            length in 0usize..40,
+            bytes in proptest::collection::vec(any::<u8>(), 0..8),
+        ) {
+            let mut text = sample().to_text().into_bytes();
+            let place = place.min(text.len());
+            let end = (place + length).min(text.len());
+            text.splice(place..end, bytes);
+            if let Ok(origin) = Origin::parse(&String::from_utf8_lossy(&text)) {
+                prop_assert_eq!(Origin::parse(&origin.to_text()), Ok(origin));
+            }
         }
     }
 }

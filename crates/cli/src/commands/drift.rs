@@ -220,7 +220,7 @@ fn path(folder: &str, change: &Change) -> String {
 }
 
 /// The text without what a terminal would take for a command, on one line.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let characters = text.chars().map(|character| match character.is_control() {
         true => character.escape_default().to_string(),
         false => character.to_string(),

@@ -265,6 +265,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn patterns_stand_for_what_they_say(pattern in "[ab*?]{0,7}", name in "[ab*]{0,9}") {
             let (pattern, name) = (pattern.as_bytes(), name.as_bytes());

@@ -82,7 +82,7 @@ fn log_once(
 ) -> Result<(), HealthError> {
     const OPERATION: &str = "fallback";
     let path = boot.log_path();
-    let known = log::read(&path).map_err(file_error("read", &path))?;
+    let known = log::read(&path).map_err(file_error("read", &path))?.entries;
     let is_known = known.iter().any(|entry| {
         let from = entry.from.as_ref();
         entry.operation == OPERATION

@@ -138,7 +138,9 @@ impl Sample {
     }
 
     fn log(&self) -> Vec<LogEntry> {
-        log::read(&self.path("sysroot/state/osmith/log.jsonl")).unwrap()
+        log::read(&self.path("sysroot/state/osmith/log.jsonl"))
+            .unwrap()
+            .entries
     }
 
     fn logged(&self) -> Vec<(String, LoggedResult)> {

@@ -93,14 +93,13 @@ pub fn status(root: &Path) -> Result<Status, StatusError> {
     status.host.status.kind = Some("bootcHost".to_owned());
     status.host.status.usr_overlay = mounts::usr_overlay(&mountinfo);
     status.host.status.booted = Some(machine.deployment(&booted, &mut status.notes));
+    let staged = StagedDeployment::read(root).unwrap_or_else(|error| {
+        let note = format!("what is staged cannot be read, and will not start: {error}");
+        status.notes.push(note);
+        None
+    });
     match menus(root) {
-        Ok((current, next)) => machine.place(
-            &current,
-            &next,
-            &booted,
-            StagedDeployment::read(root).ok().flatten(),
-            &mut status,
-        ),
+        Ok((current, next)) => machine.place(&current, &next, &booted, staged, &mut status),
         Err(error) => match published::read(root, &booted) {
             Some(published) => return Ok(published.at_present(&mountinfo)),
             None => {

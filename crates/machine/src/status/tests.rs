@@ -255,6 +255,36 @@ fn what_cannot_be_read_becomes_a_note() {
 }
 
 #[test]
+fn what_is_damaged_becomes_a_note_and_the_rest_is_shown() {
+    let [booted, other, ..] = digests();
+    let sample = Sample::new(&booted);
+    sample.deploy(&booted, "12.2", "entries", "bootc-x-0");
+    sample.deploy(&other, "12.1", "entries", "bootc-x-1");
+    let origin = sample.path(&format!("sysroot/state/deploy/{other}/{other}.origin"));
+    let failures = sample.path("sysroot/state/osmith/failures.json");
+    let staged = sample.path("run/composefs/staged-deployment");
+    for path in [&origin, &failures, &staged] {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"{\"failed\": [{\xff\0").unwrap();
+    }
+    let status = sample.status();
+    let told = |what: &str| status.notes.iter().any(|note| note.contains(what));
+    for what in [
+        &format!("deployment {other} has no readable origin"),
+        "which deployments failed",
+        "what is staged",
+    ] {
+        assert!(told(what), "{what}: {:?}", status.notes);
+    }
+    let shown = status.host.status;
+    assert_eq!(
+        shown.booted.unwrap().image.unwrap().version.as_deref(),
+        Some("12.2")
+    );
+    assert!(shown.rollback.is_some() && shown.failed_deployments.is_empty());
+}
+
+#[test]
 fn a_machine_without_image_says_so() {
     let [booted, ..] = digests();
     let sample = Sample::new(&booted);

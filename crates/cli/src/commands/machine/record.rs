@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use osmith_image::rfc3339;
-use osmith_machine::log::{self, Actor, LogEntry, LoggedDeployment, LoggedResult};
-use osmith_report::Class;
+use osmith_machine::log::{self, Actor, LogEntry, LoggedDeployment, LoggedResult, Record};
+use osmith_report::{Class, Event, Observer, Severity};
 
 use crate::args::{LogArgs, LogFormat};
+use crate::commands::drift::printable;
 use crate::commands::images::print;
 use crate::failure::{CommandFailure, CommandResult};
 
@@ -19,10 +20,19 @@ const NO_LOGIN: u32 = u32::MAX;
 /// As many digits of a deployment tell it from others.
 const DIGITS: usize = 12;
 
-pub(crate) fn log(args: &LogArgs) -> crate::failure::CommandResult {
-    let entries = log::read(Path::new(RECORD)).map_err(|error| {
+pub(crate) fn log(args: &LogArgs, observer: &dyn Observer) -> CommandResult {
+    let Record {
+        entries,
+        damaged_bytes,
+    } = log::read(Path::new(RECORD)).map_err(|error| {
         CommandFailure::new(Class::Environment, format!("cannot read '{RECORD}'")).because(error)
     })?;
+    if let Some(text) = told_damage(&damaged_bytes) {
+        observer.observe(Event::Message {
+            severity: Severity::Warning,
+            text,
+        });
+    }
     let first = args.lines.map_or(0, |lines| entries.len().saturating_sub(lines));
     let shown = entries.get(first..).unwrap_or_default();
     match args.format {
@@ -30,6 +40,18 @@ pub(crate) fn log(args: &LogArgs) -> crate::failure::CommandResult {
         LogFormat::Text => print(&shown.iter().map(line).collect::<String>()),
         LogFormat::Json => print_json(shown),
     }
+}
+
+/// That lines are damaged, if some are.
+fn told_damage(offsets_bytes: &[u64]) -> Option<String> {
+    let first = offsets_bytes.first()?;
+    let what = match offsets_bytes.len() {
+        1 => "one line is".to_owned(),
+        count => format!("{count} lines are"),
+    };
+    Some(format!(
+        "{what} damaged in '{RECORD}' and not shown; the first begins at byte {first}"
+    ))
 }
 
 fn print_json(entries: &[LogEntry]) -> CommandResult {
@@ -60,9 +82,9 @@ fn line(entry: &LogEntry) -> String {
         // Writing to a string does not fail.
         let _ = write!(text, ", {word} {}", named(deployment));
     }
-    text.push('\n');
+    text = printable(&text) + "\n";
     for message in entry.message.iter().flat_map(|message| message.lines()) {
-        let _ = writeln!(text, "    {message}");
+        let _ = writeln!(text, "    {}", printable(message));
     }
     text
 }
@@ -121,12 +143,22 @@ mod tests {
             from: Some(deployment("ab", None)),
             to: Some(deployment("cd", Some("registry.example/os:1"))),
             result: LoggedResult::Success,
-            message: Some("one\ntwo".to_owned()),
+            message: Some("one\n\x1b[2Jtwo".to_owned()),
         };
         assert_eq!(
             line(&entry),
             "2026-01-02T03:04:05Z  upgrade   done   by ada, from abababababab, \
-             to registry.example/os:1 2 (cdcdcdcdcdcd)\n    one\n    two\n"
+             to registry.example/os:1 2 (cdcdcdcdcdcd)\n    one\n    \\u{1b}[2Jtwo\n"
         );
+    }
+    #[test]
+    fn damage_is_told() {
+        assert_eq!(told_damage(&[]), None);
+        let text = told_damage(&[7]).unwrap();
+        assert!(
+            text.starts_with("one line is damaged") && text.ends_with("at byte 7"),
+            "{text}"
+        );
+        assert!(told_damage(&[7, 9]).unwrap().starts_with("2 lines are"));
     }
 }
