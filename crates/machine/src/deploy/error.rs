@@ -55,6 +55,9 @@ pub enum DeployError {
         /// What is wrong.
         reason: String,
     },
+    /// What was changed in `/etc` is not seen.
+    #[error("/etc of this machine is not mounted, so its changes cannot come along")]
+    EtcNotMounted,
     /// The `/etc` of the image has a name that its layer takes.
     #[error("the image has /etc/{0} and mounts /etc as an overlay, which keeps its changes under that name")]
     EtcName(&'static str),

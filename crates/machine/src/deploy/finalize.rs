@@ -58,6 +58,7 @@ pub fn finalize(machine: &Machine) -> Result<Finalized> {
         None if menu.deployments().first() == Some(&staged) => {}
         next => {
             let next = require_menu(machine, &esp, next, &staged)?;
+            persistence::require_mounted_etc(machine)?;
             shadowed = take_state(machine, &staged, menu.of(&staged).is_some())?;
             esp.exchange_menus()?;
             remove_unused_kernels(&esp, &[&next])?;

@@ -73,6 +73,16 @@ pub(super) fn of_deployment(machine: &Machine, deployment: &Digest) -> Result<Co
     })
 }
 
+/// Makes sure that the `/etc` that is looked at is the machine's: where nothing is mounted it is the image's, and all
+/// changes would seem to be undone.
+pub(super) fn require_mounted_etc(machine: &Machine) -> Result<()> {
+    let is_missing = machine.etc_kind() == FolderKind::None;
+    if is_missing && of_deployment(machine, &machine.booted())?.etc.is_kept() {
+        return Err(DeployError::EtcNotMounted);
+    }
+    Ok(())
+}
+
 /// Whether local changes of `/etc` are there after the next start of a deployment.
 pub fn keeps_etc(machine: &Machine, deployment: &Digest) -> Result<bool> {
     Ok(of_deployment(machine, deployment)?.etc.is_kept())

@@ -95,6 +95,7 @@ pub fn stage(
     if prepared.digest == machine.booted() {
         return transaction.note(prepared, &request.source);
     }
+    persistence::require_mounted_etc(machine)?;
     let tries = is_counted.then(|| tries(machine)).filter(|tries| *tries > 0);
     transaction.stage(prepared, request, configuration, architecture, tries)
 }

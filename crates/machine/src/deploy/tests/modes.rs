@@ -182,3 +182,20 @@ fn what_cannot_be_kept_is_refused_before_anything_is_staged() {
     rollback(&sample.machine()).unwrap();
     assert_eq!(sample.reboot(), first);
 }
+
+#[test]
+fn an_etc_that_is_not_mounted_is_not_taken_for_one_without_changes() {
+    let sample = Sample::new();
+    let first = sample.machine().booted();
+    let second = sample.staged(&files("2"));
+    let table = format!("30 1 0:27 / / ro - overlay composefs:{first} ro\n");
+    let mounted = fs::read_to_string(sample.path("proc/self/mountinfo")).unwrap();
+    fs::write(sample.path("proc/self/mountinfo"), table).unwrap();
+    let error = finalize(&sample.machine()).unwrap_err();
+    assert!(matches!(error, DeployError::EtcNotMounted), "{error}");
+    let error = sample.stage_with(&files("3"), false).unwrap_err();
+    assert!(matches!(error, DeployError::EtcNotMounted), "{error}");
+    // Nothing was dropped.
+    fs::write(sample.path("proc/self/mountinfo"), mounted).unwrap();
+    assert_eq!(finalize(&sample.machine()).unwrap(), done(second));
+}
