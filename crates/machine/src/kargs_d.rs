@@ -14,7 +14,7 @@ use std::os::fd::BorrowedFd;
 use osmith_sys::file::descriptor_path;
 use serde::Deserialize;
 
-use crate::deploy::{DeployError, failed};
+use crate::deploy_error::{DeployError, failed};
 
 /// The folder of the files, from the root on.
 pub(crate) const KARGS_D: &str = "usr/lib/bootc/kargs.d";

@@ -6,6 +6,7 @@
 pub mod boot_menu;
 pub mod check;
 pub mod deploy;
+mod deploy_error;
 pub mod drift;
 pub mod entry;
 pub mod esp;

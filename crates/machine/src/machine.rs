@@ -18,7 +18,7 @@ use osmith_sys::file::{NewFile, open_beneath, open_directory};
 use osmith_sys::mount::{self, DetachedMount, MountAttrFlags};
 use rustix::fs::{Mode, OFlags};
 
-use crate::deploy::{DeployError, failed};
+use crate::deploy_error::{DeployError, failed};
 use crate::esp::{Esp, EspAccess};
 use crate::kernel_arguments::ComposefsArgument;
 use crate::lock::MachineLock;

@@ -7,7 +7,7 @@ use std::path::Path;
 use osmith_sys::file::open_directory;
 use osmith_sys::mount::Layer;
 
-use crate::deploy::{DeployError, failed};
+use crate::deploy_error::{DeployError, failed};
 use crate::status::mounts;
 use crate::writable;
 

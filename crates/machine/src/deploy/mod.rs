@@ -10,7 +10,6 @@
 //! Until the menus change places, a machine that is cut off from power starts what it started before.
 
 mod collect;
-mod error;
 mod finalize;
 mod images;
 mod kargs;
@@ -31,9 +30,9 @@ use crate::esp::Esp;
 use crate::machine::Machine;
 use crate::staged::StagedDeployment;
 
+pub use crate::deploy_error::DeployError;
+pub(crate) use crate::deploy_error::failed;
 pub use collect::{Collected, collect};
-pub use error::DeployError;
-pub(crate) use error::failed;
 pub use finalize::{Finalized, finalize, unlock};
 pub use images::{image_name, incomplete_layers};
 pub use kargs::{KargsChange, change_kargs, kargs};

@@ -18,7 +18,8 @@ use osmith_sys::OsError;
 use osmith_sys::file::{NewFile, open_directory};
 
 use super::{Deployment, InstallFile};
-use crate::deploy::{DeployError, ESP_SPARE_BYTES, TreeWriter, failed, needed_bytes, require_space};
+use crate::deploy::{ESP_SPARE_BYTES, TreeWriter, needed_bytes, require_space};
+use crate::deploy_error::{DeployError, failed};
 use crate::status::mounts;
 
 /// Where an EFI system partition is looked for, below the root.

@@ -8,6 +8,7 @@ use osmith_report::Class;
 use crate::failure::CommandFailure;
 
 const UNIT: &str = "osmith-finalize-staged.service";
+
 /// Makes sure that the unit is active: it does its work when it is stopped, and an update that is staged without it would
 /// never start. Starting what is active changes nothing.
 pub(super) fn ensure_active() -> Result<(), CommandFailure> {
