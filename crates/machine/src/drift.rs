@@ -1,6 +1,6 @@
 //! In what a machine that runs is not what its image says.
 //!
-//! What a machine makes by itself, and what image and machine say is expected, is told apart: see [`expected`].
+//! What a machine makes by itself, and what image and machine say is expected, is told apart: see `expected`.
 //!
 //! Left out: what was changed on the root itself while it has a layer in memory (`root.transient`); the next start
 //! brings the image's back.
