@@ -10,9 +10,9 @@ CARGO ?= cargo
 # Where cargo puts what it builds; an absolute or relative CARGO_TARGET_DIR of the caller is respected.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 STAGE := images/debian/stage
-# How long every fuzz target runs, and how often the long test boots the story.
+# How long every fuzz target runs, and how often the long test tells the short stories again.
 FUZZ_SECONDS ?= 20
-STORY_RUNS ?= 10
+STORY_RUNS ?= 3
 # Which stories are told: files of tests/tests.
 STORIES ?= webserver life
 # The long ones are for test-long.
@@ -38,9 +38,10 @@ test: setup ## everything CI runs
 	$(MAKE) fuzz
 	$(MAKE) story
 
-test-long: setup ## the long tests too, and the story STORY_RUNS times
+test-long: setup ## the long tests, all stories, and the short ones STORY_RUNS times more
 	$(CARGO) test --locked --workspace --exclude osmith-stories --release -- --include-ignored
-	for run in $$(seq $(STORY_RUNS)); do echo "== story, run $$run of $(STORY_RUNS)"; $(MAKE) story STORY_FLAGS=; done
+	$(MAKE) story STORY_FLAGS=
+	for run in $$(seq $(STORY_RUNS)); do echo "== stories, run $$run of $(STORY_RUNS)"; $(MAKE) story; done
 
 story: base-context ## boot the stories' machines, as an ordinary user, and look at them from inside and outside
 	set -e; for story in $(STORIES); do \
