@@ -2,6 +2,7 @@
 //! update is bad, its power is cut or its disk is damaged.
 
 mod damage;
+mod etc_modes;
 mod failure;
 mod install;
 mod power_cut;
