@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
+
+use crate::server::Server;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -62,33 +63,26 @@ struct Shared {
     upstream: String,
     plan: Mutex<Box<Plan>>,
     seen: Mutex<Vec<SeenRequest>>,
-    stopping: AtomicBool,
 }
 
 /// A proxy that runs.
 pub struct FaultProxy {
-    address: String,
+    server: Server,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl FaultProxy {
     /// A proxy in front of `upstream` (`127.0.0.1:PORT`); `plan` says for every request what goes wrong.
     pub fn start(upstream: &str, plan: impl FnMut(&SeenRequest) -> Option<Fault> + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("the port").to_string();
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
             plan: Mutex::new(Box::new(plan)),
             seen: Mutex::default(),
-            stopping: AtomicBool::new(false),
         });
-        let for_thread = shared.clone();
-        let thread = thread::spawn(move || accept(&listener, &for_thread));
+        let for_server = shared.clone();
         FaultProxy {
-            address,
+            server: Server::start(move |client| serve(client, &for_server)),
             shared,
-            thread: Some(thread),
         }
     }
 
@@ -107,37 +101,12 @@ impl FaultProxy {
 
     /// Where it listens: `127.0.0.1:PORT`.
     pub fn address(&self) -> &str {
-        &self.address
+        self.server.address()
     }
 
     /// The requests so far.
     pub fn seen(&self) -> Vec<SeenRequest> {
         lock(&self.shared.seen).clone()
-    }
-}
-
-impl Drop for FaultProxy {
-    fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Relaxed);
-        // Wakes the thread that waits for a client.
-        let _ = TcpStream::connect(&self.address);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    while let Ok((client, _)) = listener.accept() {
-        if shared.stopping.load(Ordering::Relaxed) {
-            return;
-        }
-        let shared = shared.clone();
-        thread::spawn(move || {
-            // A connection that breaks is what this proxy is for.
-            let _ = serve(&client, &shared);
-            let _ = client.shutdown(Shutdown::Both);
-        });
     }
 }
 

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use crate::fault_proxy::{SeenRequest, lock, read_head, seen};
+use crate::server::Server;
 
 /// What a proxy lets through.
 #[derive(Debug, Clone, Default)]
@@ -22,83 +22,45 @@ pub struct ForwardOptions {
     pub refuses_tunnels: bool,
 }
 
-#[derive(Debug)]
-struct Shared {
-    options: ForwardOptions,
-    seen: Mutex<Vec<SeenRequest>>,
-    stopping: AtomicBool,
-}
-
 /// A proxy that runs.
 #[derive(Debug)]
 pub struct ForwardProxy {
-    address: String,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    server: Server,
+    seen: Arc<Mutex<Vec<SeenRequest>>>,
 }
 
 impl ForwardProxy {
     /// A proxy on a free port.
     pub fn start(options: ForwardOptions) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("the port").to_string();
-        let shared = Arc::new(Shared {
-            options,
-            seen: Mutex::default(),
-            stopping: AtomicBool::new(false),
-        });
-        let for_thread = shared.clone();
-        let thread = thread::spawn(move || accept(&listener, &for_thread));
+        let all_seen = Arc::<Mutex<Vec<_>>>::default();
+        let for_server = all_seen.clone();
         ForwardProxy {
-            address,
-            shared,
-            thread: Some(thread),
+            server: Server::start(move |client| serve(client, &options, &for_server)),
+            seen: all_seen,
         }
     }
 
     /// Where it listens: `127.0.0.1:PORT`.
     pub fn address(&self) -> &str {
-        &self.address
+        self.server.address()
     }
 
     /// The requests since this was asked last: `CONNECT` of a host, other methods of a whole address.
     pub fn take_seen(&self) -> Vec<SeenRequest> {
-        std::mem::take(&mut lock(&self.shared.seen))
+        std::mem::take(&mut lock(&self.seen))
     }
 }
 
-impl Drop for ForwardProxy {
-    fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Relaxed);
-        // Wakes the thread that waits for a client.
-        let _ = TcpStream::connect(&self.address);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    while let Ok((client, _)) = listener.accept() {
-        if shared.stopping.load(Ordering::Relaxed) {
-            return;
-        }
-        let shared = shared.clone();
-        thread::spawn(move || {
-            // Either side may go when it likes.
-            let _ = serve(&client, &shared);
-            let _ = client.shutdown(Shutdown::Both);
-        });
-    }
-}
-
-fn serve(mut client: &TcpStream, shared: &Shared) -> io::Result<()> {
+fn serve(
+    mut client: &TcpStream,
+    options: &ForwardOptions,
+    all_seen: &Mutex<Vec<SeenRequest>>,
+) -> io::Result<()> {
     let mut input = BufReader::new(client);
     let request = read_head(&mut input)?;
     let seen = seen(&request);
-    lock(&shared.seen).push(seen.clone());
+    lock(all_seen).push(seen.clone());
     let is_tunnel = seen.method == "CONNECT";
-    let options = &shared.options;
     let refuse = |mut client: &TcpStream, status: &str| {
         write!(
             client,

@@ -7,4 +7,5 @@ pub mod fault_proxy;
 pub mod forward_proxy;
 pub mod oracle;
 pub mod registry;
+mod server;
 pub mod vm;

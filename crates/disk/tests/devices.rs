@@ -1,11 +1,11 @@
 //! Disks written onto what is there: files, devices, and file systems that are mounted.
 
+mod program;
 mod sample;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use osmith_disk::{Device, DeviceError, ImageType, Plan, PlanError, Spec, WriteError};
@@ -17,6 +17,7 @@ use osmith_machine::install::{
 use osmith_machine::origin::ImageSource;
 use osmith_report::{Event, Observer, Silent, StepId};
 use osmith_testing::oracle;
+use program::{run, text};
 use sample::Sample;
 
 const HOST: &str = "/";
@@ -78,18 +79,6 @@ fn scribble(path: &Path) {
     for offset in [0, 200 << 20, 514 << 20, DISK_BYTES - (2 << 20)] {
         file.write_all_at(&vec![0xa5; 2 << 20], offset).unwrap();
     }
-}
-
-fn run(program: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program:?} {arguments:?}\n{text}");
-    text
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn require_same(one: &Path, other: &Path) {

@@ -1,10 +1,10 @@
 //! Whole disks, judged by other people's programs.
 
+mod program;
 mod sample;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use osmith_disk::{Compression, Destination, ImageType, Plan, Spec, Written};
 use osmith_formats::tree::{Content, Node};
@@ -12,6 +12,7 @@ use osmith_formats::verity::Digest;
 use osmith_image::store::Store;
 use osmith_report::Silent;
 use osmith_testing::oracle;
+use program::{run, text};
 use sample::Sample;
 
 const BOTH: [ImageType; 2] = [ImageType::Raw, ImageType::Qcow2];
@@ -52,22 +53,6 @@ fn write(store: &Store, spec: &Spec, directory: &Path, processors: usize) -> (Pl
     };
     let written = osmith_disk::execute(&plan, store, &destination, &Silent).unwrap();
     (plan, written)
-}
-
-fn run(program: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program:?} {arguments:?}\n{text}");
-    text
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// Copies a partition of the raw disk to a file of its own, holes kept.

@@ -8,6 +8,7 @@ pub mod check;
 pub mod deploy;
 mod deploy_error;
 pub mod drift;
+mod drop_in;
 pub mod entry;
 pub mod esp;
 pub mod etc;

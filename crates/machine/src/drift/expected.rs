@@ -18,9 +18,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::DriftError;
+use crate::drop_in;
 
-/// The folders, from the root directory on; a file of a later one replaces one of the same name.
-const FOLDERS: [&str; 2] = ["usr/lib/osmith/drift.d", "etc/osmith/drift.d"];
+/// The folder in each of the places of drop-in files.
+const FOLDER: &str = "osmith/drift.d";
 const BUILT_IN_NAME: &str = "00-first-start.conf";
 const BUILT_IN: &str = include_str!("first-start.conf");
 /// The only folder in which changes can be expected.
@@ -45,10 +46,11 @@ impl Expected {
     /// What is expected on the machine whose root directory is `root`.
     pub(super) fn read(root: &Path) -> Result<Self, DriftError> {
         let mut files = BTreeMap::from([(BUILT_IN_NAME.to_owned(), None)]);
-        for folder in FOLDERS {
-            for (name, path) in drop_ins(root, folder)? {
-                files.insert(name, Some(path));
-            }
+        for base in drop_in::BASES {
+            let folder = Path::new(base).join(FOLDER);
+            let found = drop_in::files(&root.join(&folder)).map_err(failed("list", &folder))?;
+            let found = found.into_iter().filter(|(name, _)| name.ends_with(".conf"));
+            files.extend(found.map(|(name, _)| (name.clone(), Some(folder.join(name)))));
         }
         let mut expected = Expected::default();
         for (name, path) in files {
@@ -141,24 +143,6 @@ fn is_like(pattern: &[u8], name: &[u8]) -> bool {
             (None, None) => return false,
         };
     }
-}
-
-/// The files of a folder whose names end in `.conf`, by name; there need be no folder.
-fn drop_ins(root: &Path, folder: &str) -> Result<Vec<(String, PathBuf)>, DriftError> {
-    let folder = Path::new(folder);
-    let entries = match fs::read_dir(root.join(folder)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed("list", folder))?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(failed("list", folder))?.file_name();
-        let is_hidden = name.as_bytes().starts_with(b".");
-        if let Some(name) = name.to_str().filter(|name| name.ends_with(".conf") && !is_hidden) {
-            found.push((name.to_owned(), folder.join(name)));
-        }
-    }
-    Ok(found)
 }
 
 fn failed<'a>(operation: &'static str, path: &'a Path) -> impl Fn(io::Error) -> DriftError + 'a {

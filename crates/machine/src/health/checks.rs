@@ -13,11 +13,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::HealthError;
+use crate::drop_in;
 
 /// A program that says by its exit status whether a machine is healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) enum Hooks {
 pub fn find(root: &Path) -> Result<Checks, HealthError> {
     let mut found = Checks::default();
     let mut own = BTreeMap::new();
-    for base in ["usr/lib", "etc"] {
+    for base in drop_in::BASES {
         for file in files(&root.join(base).join("osmith/health.d"))? {
             own.insert(file.name.clone(), file);
         }
@@ -81,7 +81,7 @@ pub(super) fn find_hooks(root: &Path, hooks: Hooks) -> Result<Checks, HealthErro
 
 impl Checks {
     fn add_greenboot(&mut self, root: &Path, folder: &str, required: bool) -> Result<(), HealthError> {
-        for base in ["usr/lib", "etc"] {
+        for base in drop_in::BASES {
             for file in files(&root.join(base).join("greenboot").join(folder))? {
                 let is_script = file.name.ends_with(".sh");
                 self.add(file, required, is_script);
@@ -123,22 +123,14 @@ fn files(folder: &Path) -> Result<Vec<Found>, HealthError> {
         path: folder.to_owned(),
         source,
     };
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let path = entry.path();
-        if !name.starts_with('.') && !name.ends_with('~') && !path.is_dir() {
-            let kind = kind(&path);
-            files.push(Found { name, path, kind });
-        }
-    }
-    files.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(files)
+    let files = drop_in::files(folder).map_err(failed)?.into_iter();
+    let files = files.filter(|(name, _)| !name.ends_with('~'));
+    let found = files.map(|(name, path)| Found {
+        kind: kind(&path),
+        name,
+        path,
+    });
+    Ok(found.collect())
 }
 
 fn kind(path: &Path) -> Kind {

@@ -46,7 +46,7 @@ pub(crate) fn repair(observer: &dyn Observer) -> CommandResult {
     if damages.iter().any(is_running) {
         observer.observe(Event::Message {
             severity: Severity::Note,
-            text: "programs that run may still see what was damaged; restart the machine".to_owned(),
+            text: "the kernel may still refuse what was damaged; restart the machine".to_owned(),
         });
     }
     Ok(())
