@@ -10,6 +10,7 @@ mod erofs;
 pub mod ext4;
 pub mod fat32;
 pub mod gpt;
+pub mod grub;
 pub mod qcow2;
 pub mod splitstream;
 pub mod tree;
