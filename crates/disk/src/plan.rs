@@ -12,7 +12,7 @@ use crate::bytes::Size;
 use crate::contents::{Contents, GRAIN_BYTES, Geometry, Identifiers};
 use crate::error::PlanError;
 use crate::identity::Identity;
-use crate::spec::{Compression, ImageType, Spec};
+use crate::spec::{Codec, ImageType, OutputFile, Spec};
 
 /// A disk that is planned. Its `Display` form is for people, its serialized form for programs.
 #[derive(Debug, Serialize)]
@@ -77,7 +77,9 @@ pub struct PlannedOutput {
     /// Where it goes below the output directory.
     pub path: String,
     /// How it is compressed.
-    pub compression: Compression,
+    pub compression: Codec,
+    #[serde(skip)]
+    pub(crate) file: OutputFile,
 }
 
 /// What [`crate::execute()`] needs besides what is shown.
@@ -212,26 +214,24 @@ fn planned_partitions(table: &Table, identifiers: &Identifiers) -> Vec<PlannedPa
         .collect()
 }
 
-/// Each format once, in the order of the formats.
+/// Each file once, in the order of the formats.
 fn planned_outputs(spec: &Spec) -> Vec<PlannedOutput> {
     let mut types = spec.types.clone();
     types.sort();
-    types.dedup();
-    types
-        .into_iter()
-        .map(|format| {
-            let (directory, name) = format.path();
-            let compression = match format {
-                ImageType::Raw => Compression::None,
-                ImageType::Qcow2 => spec.compression,
-            };
-            PlannedOutput {
-                format,
-                path: format!("{directory}/{name}"),
-                compression,
+    let mut outputs: Vec<PlannedOutput> = Vec::new();
+    for format in types {
+        for file in format.files() {
+            if outputs.iter().all(|output| output.file != *file) {
+                outputs.push(PlannedOutput {
+                    format,
+                    path: file.path().to_owned(),
+                    compression: file.codec(spec.compression),
+                    file: *file,
+                });
             }
-        })
-        .collect()
+        }
+    }
+    outputs
 }
 
 impl fmt::Display for Plan {

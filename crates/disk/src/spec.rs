@@ -47,12 +47,59 @@ pub enum Compression {
     Zstd,
 }
 
+/// How what is in an output is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// Deflate.
+    Zlib,
+    /// zstd.
+    Zstd,
+}
+
+/// A file that is written. Several formats may want the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputFile {
+    Raw,
+    Qcow2,
+}
+
 impl ImageType {
-    /// Where the output goes below the output directory: the directory and the file name.
-    pub fn path(self) -> (&'static str, &'static str) {
+    /// What is written for it.
+    pub(crate) fn files(self) -> &'static [OutputFile] {
         match self {
-            ImageType::Raw => ("image", "disk.raw"),
-            ImageType::Qcow2 => ("qcow2", "disk.qcow2"),
+            ImageType::Raw => &[OutputFile::Raw],
+            ImageType::Qcow2 => &[OutputFile::Qcow2],
+        }
+    }
+}
+
+impl OutputFile {
+    /// Where it goes below the output directory.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            OutputFile::Raw => "image/disk.raw",
+            OutputFile::Qcow2 => "qcow2/disk.qcow2",
+        }
+    }
+
+    /// How it is compressed, if qcow2 clusters are compressed like that.
+    pub(crate) fn codec(self, qcow2: Compression) -> Codec {
+        match self {
+            OutputFile::Raw => Codec::None,
+            OutputFile::Qcow2 => qcow2.into(),
+        }
+    }
+}
+
+impl From<Compression> for Codec {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Codec::None,
+            Compression::Zlib => Codec::Zlib,
+            Compression::Zstd => Codec::Zstd,
         }
     }
 }
@@ -66,12 +113,12 @@ impl fmt::Display for ImageType {
     }
 }
 
-impl fmt::Display for Compression {
+impl fmt::Display for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Compression::None => "not compressed",
-            Compression::Zlib => "zlib",
-            Compression::Zstd => "zstd",
+            Codec::None => "not compressed",
+            Codec::Zlib => "zlib",
+            Codec::Zstd => "zstd",
         })
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::chunk::{CHUNK_BYTES, Chunk, Filling, Segment};
 use crate::error::WriteError;
-use crate::output::Output;
+use crate::output::{Deflater, Filled, Output};
 use crate::source::Sources;
 
 use osmith_formats::verity::{BLOCK_BYTES, HASH_BYTES, hash_each};
@@ -71,10 +71,15 @@ impl<I: Iterator<Item = Chunk>> Pass<'_, I> {
         let writers: Result<Vec<_>, _> = self.outputs.iter().map(|output| output.writer()).collect();
         let mut writers = writers?;
         let mut bytes = PageBuffer::new(CHUNK_BYTES);
+        let deflater = Deflater::default();
         while let Some(chunk) = self.next_chunk() {
             fill(&chunk.segments, self.sources, &mut bytes)?;
+            let filled = Filled::new(&chunk, &bytes, &deflater);
             for writer in &mut writers {
-                writer.write(&chunk, &bytes)?;
+                writer.encode(&filled)?;
+            }
+            for writer in &mut writers {
+                writer.write(&filled)?;
             }
             (self.advance)(chunk.segments.iter().map(|segment| segment.len as u64).sum())?;
         }

@@ -1,13 +1,19 @@
 //! Output formats: what becomes of the chunks of a disk.
 
+mod filled;
 mod qcow2;
 mod raw;
+mod target;
 
-pub(crate) use qcow2::Qcow2;
+pub(crate) use filled::{Deflater, Filled};
 pub(crate) use raw::Raw;
+pub(crate) use target::Target;
 
-use crate::chunk::Chunk;
+use qcow2::Qcow2;
+
 use crate::error::WriteError;
+use crate::plan::Plan;
+use crate::spec::{Codec, OutputFile};
 
 /// A file in an output format. Threads write chunks to it, each with a writer of its own.
 pub(crate) trait Output: Sync {
@@ -23,8 +29,29 @@ pub(crate) trait Output: Sync {
 
 /// Writes chunks.
 pub(crate) trait WriteChunk {
-    /// Writes the bytes of a chunk.
-    fn write(&mut self, chunk: &Chunk, bytes: &[u8]) -> Result<(), WriteError>;
+    /// Makes what is to be written of a chunk, and waits for nobody: most of the work belongs here.
+    fn encode(&mut self, _filled: &Filled<'_>) -> Result<(), WriteError> {
+        Ok(())
+    }
+
+    /// Writes what was made of it; may wait for the chunks before it.
+    fn write(&mut self, filled: &Filled<'_>) -> Result<(), WriteError>;
+}
+
+/// The outputs that are written to these files.
+pub(crate) fn open<'a>(
+    plan: &Plan,
+    targets: impl Iterator<Item = (OutputFile, Target<'a>, Codec)>,
+) -> Result<Vec<Box<dyn Output + 'a>>, WriteError> {
+    let size_bytes = plan.size_bytes;
+    let mut outputs: Vec<Box<dyn Output + 'a>> = Vec::new();
+    for (file, target, codec) in targets {
+        outputs.push(match file {
+            OutputFile::Raw => Box::new(Raw::create(target, size_bytes)?),
+            OutputFile::Qcow2 => Box::new(Qcow2::create(target, size_bytes, codec)?),
+        });
+    }
+    Ok(outputs)
 }
 
 /// Whether all bytes are zero. Looks at 64 bytes at a time, which become vector instructions.

@@ -2,61 +2,42 @@
 //!
 //! So the image does not depend on the number of threads or on which of them is faster.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 
-use libdeflater::{CompressionLvl, Compressor as Deflate};
-use osmith_formats::qcow2::{Allocator, CLUSTER_BYTES, Compression as Codec, Qcow2Error};
-use osmith_sys::file::write_all_at;
+use osmith_formats::qcow2::{Allocator, CLUSTER_BYTES, Compression, Qcow2Error};
 use zstd::bulk::Compressor as Zstd;
 
-use super::{Output, WriteChunk, is_zero};
-use crate::chunk::{CHUNK_BYTES, Chunk};
+use super::{Filled, Output, Target, WriteChunk};
+use crate::chunk::CHUNK_BYTES;
 use crate::error::WriteError;
-use crate::spec::Compression;
+use crate::spec::Codec;
 use crate::turn::InTurn;
 
 const CLUSTER: usize = CLUSTER_BYTES as usize;
-/// Compression is most of the work: with level 4 of zlib or 3 of zstd a whole disk took 1.6 or 1.2 times the processor
-/// time.
-const ZLIB_LEVEL: i32 = 1;
+/// Compression is most of the work: with level 3 a whole disk took 1.2 times the processor time.
 const ZSTD_LEVEL: i32 = 2;
 
 /// A qcow2 image.
 pub(crate) struct Qcow2<'a> {
-    file: &'a File,
-    path: &'a Path,
-    compression: Compression,
+    target: Target<'a>,
+    codec: Codec,
     allocator: InTurn<Allocator>,
 }
 
 impl<'a> Qcow2<'a> {
     /// An image of a disk of that size in an empty file.
-    pub(crate) fn create(
-        file: &'a File,
-        path: &'a Path,
-        disk_bytes: u64,
-        compression: Compression,
-    ) -> Result<Self, WriteError> {
-        let codec = match compression {
-            Compression::Zstd => Codec::Zstd,
-            Compression::Zlib | Compression::None => Codec::Zlib,
+    pub(crate) fn create(target: Target<'a>, disk_bytes: u64, codec: Codec) -> Result<Self, WriteError> {
+        let compression = match codec {
+            Codec::Zstd => Compression::Zstd,
+            Codec::Zlib | Codec::None => Compression::Zlib,
         };
-        let allocator = InTurn::new(Allocator::new(disk_bytes, codec)?);
+        let allocator = InTurn::new(Allocator::new(disk_bytes, compression)?);
         Ok(Qcow2 {
-            file,
-            path,
-            compression,
+            target,
+            codec,
             allocator,
         })
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), WriteError> {
-        let written = write_all_at(self.file, bytes, offset);
-        written.map_err(|error| WriteError::output("write", self.path, error))
     }
 }
 
@@ -64,7 +45,7 @@ impl Output for Qcow2<'_> {
     fn writer(&self) -> Result<Box<dyn WriteChunk + '_>, WriteError> {
         Ok(Box::new(Qcow2Writer {
             image: self,
-            encoder: Encoder::new(self.compression)?,
+            encoder: Encoder::new(self.codec)?,
             packed: Vec::with_capacity(CHUNK_BYTES),
             clusters: Vec::new(),
         }))
@@ -75,11 +56,10 @@ impl Output for Qcow2<'_> {
     }
 
     fn finish(self: Box<Self>) -> Result<(), WriteError> {
-        let (file, path) = (self.file, self.path);
+        let target = self.target;
         let tables = self.allocator.into_inner().finish();
-        file.write_all_at(&tables.bytes, tables.offset_bytes)
-            .and_then(|()| file.write_all_at(&tables.header, 0))
-            .map_err(|error| WriteError::output("write", path, error))
+        target.write_at(&tables.bytes, tables.offset_bytes)?;
+        target.write_at(&tables.header, 0)
     }
 }
 
@@ -100,29 +80,21 @@ struct Cluster {
 }
 
 impl WriteChunk for Qcow2Writer<'_> {
-    fn write(&mut self, chunk: &Chunk, bytes: &[u8]) -> Result<(), WriteError> {
-        self.pack(chunk, bytes)?;
-        let clusters = &self.clusters;
-        let places = self
-            .image
-            .allocator
-            .with(chunk.sequence, |allocator| place(allocator, clusters));
-        let places = places.ok_or(WriteError::Stopped)??;
-        self.write_packed(&places)
-    }
-}
-
-impl Qcow2Writer<'_> {
-    fn pack(&mut self, chunk: &Chunk, bytes: &[u8]) -> Result<(), WriteError> {
+    fn encode(&mut self, filled: &Filled<'_>) -> Result<(), WriteError> {
         self.packed.clear();
         self.clusters.clear();
-        let first = chunk.offset_bytes / CLUSTER_BYTES;
-        for (cluster, guest) in bytes.chunks_exact(CLUSTER).zip(first..) {
-            if is_zero(cluster) {
+        let first = filled.chunk.offset_bytes / CLUSTER_BYTES;
+        let clusters = filled.bytes.chunks_exact(CLUSTER).zip(first..).enumerate();
+        for (index, (cluster, guest)) in clusters {
+            if filled.is_zero_grain(index) {
                 continue;
             }
             let start = self.packed.len();
-            let is_compressed = self.encoder.append(cluster, &mut self.packed)?;
+            let is_compressed = match &mut self.encoder {
+                Encoder::None => false,
+                Encoder::Zlib => append_shorter(filled.deflated_grain(index)?, &mut self.packed),
+                Encoder::Zstd(zstd) => append_zstd(zstd, cluster, &mut self.packed)?,
+            };
             if !is_compressed {
                 self.packed.truncate(start);
                 self.packed.extend_from_slice(cluster);
@@ -136,6 +108,18 @@ impl Qcow2Writer<'_> {
         Ok(())
     }
 
+    fn write(&mut self, filled: &Filled<'_>) -> Result<(), WriteError> {
+        let clusters = &self.clusters;
+        let places = self
+            .image
+            .allocator
+            .with(filled.chunk.sequence, |allocator| place(allocator, clusters));
+        let places = places.ok_or(WriteError::Stopped)??;
+        self.write_packed(&places)
+    }
+}
+
+impl Qcow2Writer<'_> {
     /// Writes what lies together in memory and in the file in one go.
     fn write_packed(&self, places: &[u64]) -> Result<(), WriteError> {
         let mut run: Option<(u64, Range<usize>)> = None;
@@ -156,6 +140,7 @@ impl Qcow2Writer<'_> {
         match run {
             Some((offset, range)) => self
                 .image
+                .target
                 .write_at(self.packed.get(range).unwrap_or_default(), offset),
             None => Ok(()),
         }
@@ -172,48 +157,45 @@ fn place(allocator: &mut Allocator, clusters: &[Cluster]) -> Result<Vec<u64>, Qc
         .collect()
 }
 
-/// A compressor of one thread.
+/// What compresses the clusters of one thread.
 enum Encoder {
     None,
-    Zlib(Box<Deflate>),
+    /// The chunk itself does, once for all outputs.
+    Zlib,
     Zstd(Box<Zstd<'static>>),
 }
 
 impl Encoder {
-    fn new(compression: Compression) -> Result<Self, WriteError> {
-        Ok(match compression {
-            Compression::None => Encoder::None,
-            Compression::Zlib => {
-                let level = CompressionLvl::new(ZLIB_LEVEL).unwrap_or_default();
-                Encoder::Zlib(Box::new(Deflate::new(level)))
-            }
-            Compression::Zstd => {
-                Encoder::Zstd(Box::new(Zstd::new(ZSTD_LEVEL).map_err(WriteError::Compress)?))
-            }
+    fn new(codec: Codec) -> Result<Self, WriteError> {
+        Ok(match codec {
+            Codec::None => Encoder::None,
+            Codec::Zlib => Encoder::Zlib,
+            Codec::Zstd => Encoder::Zstd(Box::new(Zstd::new(ZSTD_LEVEL).map_err(WriteError::Compress)?)),
         })
-    }
-
-    /// Appends the compressed cluster; `false`, and anything appended, if it would not become smaller.
-    fn append(&mut self, cluster: &[u8], packed: &mut Vec<u8>) -> Result<bool, WriteError> {
-        let start = packed.len();
-        // A compressor that gets no more room than this gives up by itself.
-        packed.resize(start + CLUSTER - 1, 0);
-        let room = packed.get_mut(start..).unwrap_or_default();
-        let length = match self {
-            Encoder::None => None,
-            Encoder::Zlib(deflate) => deflate.deflate_compress(cluster, room).ok(),
-            Encoder::Zstd(zstd) => zstd_compress(zstd, cluster, room)?,
-        };
-        packed.truncate(start + length.unwrap_or_default());
-        Ok(length.is_some())
     }
 }
 
-/// The length, or `None` if there is too little room.
-fn zstd_compress(zstd: &mut Zstd<'_>, cluster: &[u8], room: &mut [u8]) -> Result<Option<usize>, WriteError> {
+/// Appends a compressed cluster; `false` if it did not become smaller.
+fn append_shorter(compressed: &[u8], packed: &mut Vec<u8>) -> bool {
+    let is_shorter = compressed.len() < CLUSTER;
+    if is_shorter {
+        packed.extend_from_slice(compressed);
+    }
+    is_shorter
+}
+
+/// Compresses and appends a cluster; `false`, and anything appended, if it would not become smaller.
+fn append_zstd(zstd: &mut Zstd<'_>, cluster: &[u8], packed: &mut Vec<u8>) -> Result<bool, WriteError> {
+    let start = packed.len();
+    // A compressor that gets no more room than this gives up by itself.
+    packed.resize(start + CLUSTER - 1, 0);
+    let room = packed.get_mut(start..).unwrap_or_default();
     match zstd.compress_to_buffer(cluster, room) {
-        Ok(length) => Ok(Some(length)),
-        Err(error) if is_out_of_room(&error) => Ok(None),
+        Ok(length) => {
+            packed.truncate(start + length);
+            Ok(true)
+        }
+        Err(error) if is_out_of_room(&error) => Ok(false),
         Err(error) => Err(WriteError::Compress(error)),
     }
 }
@@ -238,14 +220,14 @@ mod tests {
         })
         .take(CLUSTER)
         .collect();
-        for compression in [Compression::None, Compression::Zlib, Compression::Zstd] {
-            let mut encoder = Encoder::new(compression).unwrap();
-            let mut packed = vec![1, 2, 3];
-            assert!(!encoder.append(&noise, &mut packed).unwrap(), "{compression:?}");
-            let shrinks = encoder.append(&[7; CLUSTER], &mut packed).unwrap();
-            assert_eq!(shrinks, compression != Compression::None);
-            assert_eq!(packed[..3], [1, 2, 3]);
-            assert!(packed.len() < 1000);
-        }
+        let mut zstd = Zstd::new(ZSTD_LEVEL).unwrap();
+        let mut packed = vec![1, 2, 3];
+        assert!(!append_zstd(&mut zstd, &noise, &mut packed).unwrap());
+        packed.truncate(3);
+        assert!(append_zstd(&mut zstd, &[7; CLUSTER], &mut packed).unwrap());
+        assert_eq!(packed[..3], [1, 2, 3]);
+        assert!(packed.len() < 1000);
+        assert!(!append_shorter(&noise, &mut packed));
+        assert!(append_shorter(&noise[1..], &mut packed));
     }
 }

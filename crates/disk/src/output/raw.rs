@@ -6,17 +6,14 @@
 //! On a device that is all zeros the same, but for the first chunk, with the partition table: it is written when the rest
 //! is on the medium, so that nothing finds half a disk.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use osmith_sys::file::{bypass_page_cache, write_all_at};
 
-use super::{Output, WriteChunk, is_zero};
-use crate::chunk::Chunk;
+use super::{Filled, Output, Target, WriteChunk, is_zero};
 use crate::error::WriteError;
 
 /// Zeros are looked for in blocks of this length.
@@ -27,8 +24,7 @@ const MIN_HOLE_BLOCKS: usize = 4;
 /// A raw disk.
 #[derive(Debug)]
 pub(crate) struct Raw<'a> {
-    file: &'a File,
-    path: &'a Path,
+    target: Target<'a>,
     disk_bytes: u64,
     /// What is written last.
     withheld: Option<Mutex<Vec<u8>>>,
@@ -36,24 +32,21 @@ pub(crate) struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     /// A disk of that size in an empty file.
-    pub(crate) fn create(file: &'a File, path: &'a Path, disk_bytes: u64) -> Result<Self, WriteError> {
-        file.set_len(disk_bytes)
-            .map_err(|error| WriteError::output("set the length of", path, error))?;
-        bypass_page_cache(file, true);
+    pub(crate) fn create(target: Target<'a>, disk_bytes: u64) -> Result<Self, WriteError> {
+        target.set_len(disk_bytes)?;
+        bypass_page_cache(target.file, true);
         Ok(Raw {
-            file,
-            path,
+            target,
             disk_bytes,
             withheld: None,
         })
     }
 
     /// A disk of that size over zeros.
-    pub(crate) fn over(file: &'a File, path: &'a Path, disk_bytes: u64) -> Self {
-        bypass_page_cache(file, true);
+    pub(crate) fn over(target: Target<'a>, disk_bytes: u64) -> Self {
+        bypass_page_cache(target.file, true);
         Raw {
-            file,
-            path,
+            target,
             disk_bytes,
             withheld: Some(Mutex::default()),
         }
@@ -67,23 +60,23 @@ impl<'a> Raw<'a> {
             let offset = offset_bytes + run.start as u64;
             let data = bytes.get(run).unwrap_or_default();
             let written = self.write_at(data, offset);
-            written.map_err(|error| WriteError::output("write", self.path, error))?;
+            written.map_err(|error| WriteError::output("write", self.target.path, error))?;
         }
         Ok(())
     }
 
     fn sync(&self) -> Result<(), WriteError> {
-        let synced = self.file.sync_all();
-        synced.map_err(|error| WriteError::output("flush", self.path, error))
+        let synced = self.target.file.sync_all();
+        synced.map_err(|error| WriteError::output("flush", self.target.path, error))
     }
 
     /// Whole blocks at a place that is a multiple of a block.
     fn write_at(&self, blocks: &[u8], offset: u64) -> io::Result<()> {
-        match self.file.write_all_at(blocks, offset) {
+        match self.target.file.write_all_at(blocks, offset) {
             // The file system has larger blocks, or was too polite to refuse earlier.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                bypass_page_cache(self.file, false);
-                write_all_at(self.file, blocks, offset)
+                bypass_page_cache(self.target.file, false);
+                write_all_at(self.target.file, blocks, offset)
             }
             answer => answer,
         }
@@ -103,7 +96,7 @@ impl Output for Raw<'_> {
         };
         self.sync()?;
         let first = withheld.lock().unwrap_or_else(PoisonError::into_inner);
-        bypass_page_cache(self.file, false);
+        bypass_page_cache(self.target.file, false);
         self.write_chunk(0, &first)?;
         self.sync()
     }
@@ -114,7 +107,8 @@ struct RawWriter<'a> {
 }
 
 impl WriteChunk for RawWriter<'_> {
-    fn write(&mut self, chunk: &Chunk, bytes: &[u8]) -> Result<(), WriteError> {
+    fn write(&mut self, filled: &Filled<'_>) -> Result<(), WriteError> {
+        let (chunk, bytes) = (filled.chunk, filled.bytes);
         if let Some(withheld) = self.raw.withheld.as_ref().filter(|_| chunk.offset_bytes == 0) {
             *withheld.lock().unwrap_or_else(PoisonError::into_inner) = bytes.to_vec();
             return Ok(());
