@@ -148,6 +148,7 @@ fn spec(types: &[ImageType], compression: Compression) -> Spec {
         compression,
         kernel_arguments: Vec::new(),
         follows: name(),
+        partitions: Vec::new(),
     }
 }
 

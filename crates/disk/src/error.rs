@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use osmith_formats::verity::Digest;
-use osmith_formats::{ext4, fat32, gpt, qcow2};
+use osmith_formats::{ext4, fat32, gpt, qcow2, swap};
 use osmith_image::store::StoreError;
 use osmith_machine::install::InstallError;
 use osmith_report::{Class, Failure, Interrupted};
@@ -53,18 +53,82 @@ pub enum PlanError {
         /// The least that works.
         minimum_bytes: u64,
     },
-    /// The files do not fit an ext4 file system.
-    #[error("cannot lay out the root file system")]
-    Root(#[from] ext4::Error),
-    /// The files do not fit a FAT32 file system.
-    #[error("cannot lay out the EFI system partition")]
-    Esp(#[from] fat32::Error),
+    /// Something does not fit the file system or swap area of a partition.
+    #[error("cannot lay out partition '{name}'")]
+    Volume {
+        /// The name of the partition.
+        name: String,
+        /// Why.
+        source: Box<FormatError>,
+    },
+    /// A partition is larger than any disk.
+    #[error("partition '{name}' cannot have {size_bytes} bytes")]
+    PartitionTooLarge {
+        /// Its name.
+        name: String,
+        /// What it would take.
+        size_bytes: u64,
+    },
+    /// All partitions together are larger than any disk.
+    #[error("the partitions together are larger than any disk")]
+    DiskTooLarge,
+    /// File systems cannot be mounted where it was asked for.
+    #[error("{}", mount_points(.0))]
+    MountPoints(Vec<(String, MountPointReason)>),
+    /// The `/etc/fstab` of the image is no regular file.
+    #[error("/etc/fstab of the image is no regular file, so no file system can be added to it")]
+    Fstab,
+    /// An object cannot be read.
+    #[error("cannot read object {digest} of the store")]
+    ReadObject {
+        /// The object.
+        digest: Digest,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The partitions do not fit the disk.
     #[error("cannot lay out the partitions")]
     Partitions(#[from] gpt::GptError),
     /// The disk does not fit a qcow2 image.
     #[error("cannot lay out the qcow2 image")]
     Qcow2(#[from] qcow2::Qcow2Error),
+}
+
+/// Why something cannot be laid out.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// As an ext4 file system.
+    #[error(transparent)]
+    Ext4(#[from] ext4::Error),
+    /// As a FAT32 file system.
+    #[error(transparent)]
+    Fat32(#[from] fat32::Error),
+    /// As a swap area.
+    #[error(transparent)]
+    Swap(#[from] swap::SwapError),
+}
+
+/// Why no file system can be mounted at a path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MountPointReason {
+    /// Outside `/var` nothing can be made on a machine.
+    #[error("the image has no such directory; outside /var it must have one")]
+    Missing,
+    /// Something else has the name.
+    #[error("it is no directory, or below something that is none")]
+    NoDirectory,
+    /// The file system would hide files.
+    #[error("the directory is not empty in the image, and outside /var its files would be hidden")]
+    NotEmpty,
+    /// The machine uses it itself.
+    #[error("it belongs to the operating system")]
+    Reserved,
+    /// Links lead in circles.
+    #[error("too many symbolic links lead to it")]
+    Links,
+    /// Two paths lead to one directory.
+    #[error("it is the same directory as '{0}'")]
+    Same(String),
 }
 
 /// Why a disk could not be written. Nothing stands under the final names then.
@@ -205,6 +269,13 @@ impl From<StoreError> for WriteError {
     }
 }
 
+fn mount_points(wrong: &[(String, MountPointReason)]) -> String {
+    let lines = wrong
+        .iter()
+        .map(|(path, reason)| format!("no file system can be mounted at '{path}': {reason}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn place(path: &Option<String>) -> String {
     path.as_ref()
         .map(|path| format!(" (the image has it as {path})"))
@@ -217,7 +288,11 @@ impl Failure for PlanError {
             PlanError::Store(error) => error.class(),
             PlanError::Install { source, .. } => source.class(),
             PlanError::TooSmall { .. } | PlanError::DeviceTooSmall { .. } => Class::Usage,
-            PlanError::Architecture { .. } | PlanError::Root(_) | PlanError::Esp(_) => Class::Input,
+            PlanError::Architecture { .. } | PlanError::Volume { .. } | PlanError::Fstab => Class::Input,
+            PlanError::MountPoints(_) | PlanError::PartitionTooLarge { .. } | PlanError::DiskTooLarge => {
+                Class::Usage
+            }
+            PlanError::ReadObject { .. } => Class::Environment,
             PlanError::Qcow2(_) => Class::Usage,
             PlanError::Partitions(_) => Class::Internal,
         }

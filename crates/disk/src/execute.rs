@@ -10,6 +10,7 @@ use osmith_report::{Event, Observer, Outcome, Progress, Step, StepId, Unit};
 
 use crate::bytes::Size;
 use crate::chunk::Chunks;
+use crate::contents;
 use crate::device::Device;
 use crate::error::WriteError;
 use crate::new_files::NewFiles;
@@ -165,11 +166,8 @@ fn write_disk(
 ) -> Result<((), String), WriteError> {
     let stored = &plan.stored;
     let inconsistent = |_| WriteError::Inconsistent("the plan does not fit itself any more");
-    let layout = stored.contents.root_layout().map_err(inconsistent)?;
-    let pieces = stored
-        .contents
-        .pieces(&stored.table, &stored.geometry, &layout)
-        .map_err(inconsistent)?;
+    let layouts = stored.contents.layouts().map_err(inconsistent)?;
+    let pieces = contents::pieces(&stored.table, &stored.geometry, &layouts).map_err(inconsistent)?;
     let sources = Sources::new(&stored.contents.sources, store);
     let done = AtomicU64::new(0);
     let advance = |bytes: u64| {

@@ -2,17 +2,18 @@
 
 use std::fmt;
 
-use osmith_formats::gpt::{SECTOR_BYTES, Table};
+use osmith_formats::gpt::{Guid, Table};
 use osmith_image::store::{Image, Store};
 use osmith_machine::install::{Architecture, Deployment, InstallOptions, deployment_of_stored};
 use osmith_machine::origin::ImageSource;
 use serde::Serialize;
 
 use crate::bytes::Size;
-use crate::contents::{Contents, GRAIN_BYTES, Geometry, Identifiers};
+use crate::contents::{Contents, Geometry, Parts};
 use crate::error::PlanError;
 use crate::identity::Identity;
 use crate::spec::{Codec, ImageType, OutputFile, Spec};
+use crate::volume::GRAIN_BYTES;
 
 /// A disk that is planned. Its `Display` form is for people, its serialized form for programs.
 #[derive(Debug, Serialize)]
@@ -54,8 +55,10 @@ pub struct PlannedPartition {
     pub number: u32,
     /// Its name.
     pub name: String,
-    /// Its file system.
+    /// What is in it, as `blkid` calls it: `vfat`, `ext4`, `swap`; empty for nothing.
     pub file_system: &'static str,
+    /// Where it is mounted, if `/etc/fstab` says so.
+    pub mount_point: Option<String>,
     /// Where it begins.
     pub offset_bytes: u64,
     /// How long it is.
@@ -64,8 +67,8 @@ pub struct PlannedPartition {
     pub type_guid: String,
     /// Which one it is.
     pub guid: String,
-    /// The identity of the file system, as in `/dev/disk/by-uuid`.
-    pub uuid: String,
+    /// The identity of what is in it, as in `/dev/disk/by-uuid`.
+    pub uuid: Option<String>,
 }
 
 /// An output that is planned.
@@ -122,25 +125,35 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
         seed: spec.seed,
         manifest_digest: &image.manifest_digest,
     };
-    let identifiers = Identifiers::derive(&identity, &architecture).ok_or_else(unknown)?;
+    let root_type = Guid::root_of(&architecture).ok_or_else(unknown)?;
     let processor = Architecture::of_image(&architecture).ok_or_else(unknown)?;
-    let deployment = deploy(store, spec, &image, processor, &identifiers)?;
-    let files = (deployment.esp, deployment.root, deployment.sources);
-    let mut contents = Contents::of(files, &identifiers);
+    let mut deployment = deploy(store, spec, &image, processor, &identity)?;
+    let (digest, title) = (deployment.digest, std::mem::take(&mut deployment.title));
+    let kernel_version = std::mem::take(&mut deployment.kernel_version);
+    let kernel_arguments = std::mem::take(&mut deployment.kernel_arguments);
+    let parts = Parts {
+        image: &image,
+        store,
+        identity: &identity,
+        root_type,
+        partitions: &spec.partitions,
+    };
+    let mut contents = Contents::of(deployment, &parts)?;
     let geometry = choose_geometry(spec, disk_bytes, &contents)?;
     contents.settle(&geometry)?;
-    let table = contents.table(&geometry, &identifiers);
+    let disk_guid = identity.guid("disk");
+    let table = contents.table(&geometry, disk_guid);
     Ok(Plan {
         image: spec.image.to_string(),
         manifest_digest: image.manifest_digest.to_string(),
         architecture,
-        deployment: deployment.digest.to_string(),
-        title: deployment.title,
-        kernel_version: deployment.kernel_version,
-        kernel_arguments: deployment.kernel_arguments,
+        deployment: digest.to_string(),
+        title,
+        kernel_version,
+        kernel_arguments,
         size_bytes: geometry.disk_bytes,
-        disk_guid: identifiers.disk.to_string(),
-        partitions: planned_partitions(&table, &identifiers),
+        disk_guid: disk_guid.to_string(),
+        partitions: planned_partitions(&contents, &geometry),
         file_bytes: contents.file_bytes(),
         outputs: planned_outputs(spec),
         stored: StoredDisk {
@@ -157,10 +170,10 @@ fn deploy(
     spec: &Spec,
     image: &Image,
     architecture: Architecture,
-    identifiers: &Identifiers,
+    identity: &Identity<'_>,
 ) -> Result<Deployment, PlanError> {
     let options = InstallOptions {
-        root: format!("UUID={}", identifiers.root_uuid),
+        root: format!("UUID={}", identity.guid("root")),
         kernel_arguments: spec.kernel_arguments.clone(),
         source: ImageSource::registry(&spec.follows.to_string()),
         missing_verity_allowed: false,
@@ -178,7 +191,7 @@ fn choose_geometry(spec: &Spec, disk_bytes: Option<u64>, contents: &Contents) ->
     };
     let minimum_bytes = contents.smallest()?.disk_bytes;
     if disk_bytes >= minimum_bytes {
-        return Ok(contents.filling(disk_bytes));
+        return contents.filling(disk_bytes);
     }
     let image = spec.image.to_string();
     Err(match spec.size_bytes {
@@ -195,21 +208,19 @@ fn choose_geometry(spec: &Spec, disk_bytes: Option<u64>, contents: &Contents) ->
     })
 }
 
-fn planned_partitions(table: &Table, identifiers: &Identifiers) -> Vec<PlannedPartition> {
-    let volume_id = identifiers.esp_volume_id;
-    let esp_uuid = format!("{:04X}-{:04X}", volume_id >> 16, volume_id & 0xffff);
-    let file_systems = [("fat32", esp_uuid), ("ext4", identifiers.root_uuid.to_string())];
-    let partitions = table.partitions.iter().zip(file_systems).zip(1..);
-    partitions
-        .map(|((partition, (file_system, uuid)), number)| PlannedPartition {
+fn planned_partitions(contents: &Contents, geometry: &Geometry) -> Vec<PlannedPartition> {
+    let volumes = contents.volumes.iter().zip(&geometry.extents).zip(1..);
+    volumes
+        .map(|((volume, extent), number)| PlannedPartition {
             number,
-            name: partition.name.clone(),
-            file_system,
-            offset_bytes: partition.first_lba * SECTOR_BYTES,
-            size_bytes: partition.sectors * SECTOR_BYTES,
-            type_guid: partition.type_guid.to_string(),
-            guid: partition.guid.to_string(),
-            uuid,
+            name: volume.name.clone(),
+            file_system: volume.file_system(),
+            mount_point: volume.mount_point.clone(),
+            offset_bytes: extent.offset_bytes,
+            size_bytes: extent.size_bytes,
+            type_guid: volume.type_guid.to_string(),
+            guid: volume.guid.to_string(),
+            uuid: volume.uuid(),
         })
         .collect()
 }
@@ -247,18 +258,7 @@ impl fmt::Display for Plan {
         writeln!(f, "Files       {}", Size(self.file_bytes))?;
         writeln!(f, "Disk        {}, GPT {}", Size(self.size_bytes), self.disk_guid)?;
         for partition in &self.partitions {
-            let PlannedPartition {
-                number,
-                name,
-                file_system,
-                uuid,
-                ..
-            } = partition;
-            let (offset, size) = (Size(partition.offset_bytes), Size(partition.size_bytes));
-            writeln!(
-                f,
-                "  {number}  {name:<10}  {file_system:<5}  {size} at {offset}, UUID {uuid}"
-            )?;
+            writeln!(f, "  {partition}")?;
         }
         for output in &self.outputs {
             writeln!(
@@ -268,5 +268,25 @@ impl fmt::Display for Plan {
             )?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for PlannedPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (offset, size) = (Size(self.offset_bytes), Size(self.size_bytes));
+        let Self {
+            number,
+            name,
+            file_system,
+            ..
+        } = self;
+        write!(f, "{number}  {name:<10}  {file_system:<5}  {size} at {offset}")?;
+        if let Some(path) = &self.mount_point {
+            write!(f, ", mounted at {path}")?;
+        }
+        match &self.uuid {
+            Some(uuid) => write!(f, ", UUID {uuid}"),
+            None => Ok(()),
+        }
     }
 }

@@ -50,6 +50,10 @@ pub struct GuidError(String);
 impl Guid {
     /// An EFI system partition.
     pub const EFI_SYSTEM: Guid = Guid(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b_u128.to_be_bytes());
+    /// The boot entries and kernels of a boot loader, beside the EFI system partition.
+    pub const EXTENDED_BOOT_LOADER: Guid = Guid(0xbc13c2ff_59e6_4262_a352_b275fd6f7172_u128.to_be_bytes());
+    /// Swap space.
+    pub const SWAP: Guid = Guid(0x0657fd6d_a4ab_43c4_84e5_0933c84b4f4f_u128.to_be_bytes());
     /// A partition of Linux data without a more telling type.
     pub const LINUX_DATA: Guid = Guid(0x0fc63daf_8483_4772_8e79_3d69d8477de4_u128.to_be_bytes());
 

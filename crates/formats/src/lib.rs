@@ -13,5 +13,6 @@ pub mod gpt;
 pub mod grub;
 pub mod qcow2;
 pub mod splitstream;
+pub mod swap;
 pub mod tree;
 pub mod verity;

@@ -250,6 +250,45 @@ impl<F> Tree<F> {
         counts
     }
 
+    /// Takes everything below `directory`, which stays and is empty afterwards; the root of what is returned has its
+    /// metadata. A file with names in both parts becomes two.
+    pub fn split_off(&mut self, directory: InodeId) -> Tree<F>
+    where
+        F: Clone,
+    {
+        let mut taken = Tree::new(self.inode(directory).metadata.clone());
+        let mut moved: Vec<Option<InodeId>> = vec![None; self.inodes.len()];
+        let mut pending = vec![(directory, taken.root())];
+        while let Some((source, target)) = pending.pop() {
+            for (name, child) in self.inode(source).entries().into_iter().flatten() {
+                let copy = *moved[child.index()].get_or_insert_with(|| {
+                    let inode = self.inode(*child);
+                    let copy = taken.add(Inode {
+                        metadata: inode.metadata.clone(),
+                        node: map_node(&inode.node, &mut F::clone),
+                    });
+                    pending.push((*child, copy));
+                    copy
+                });
+                taken.link(target, name, copy);
+            }
+        }
+        self.inode_mut(directory).node = Node::Directory(BTreeMap::new());
+        taken
+    }
+
+    /// Adds another tree, whose root becomes a directory that has no name yet; see [`Tree::link`].
+    pub fn append(&mut self, other: Tree<F>) -> InodeId {
+        let start = self.inodes.len() as u32;
+        self.inodes.extend(other.inodes.into_iter().map(|mut inode| {
+            if let Node::Directory(entries) = &mut inode.node {
+                entries.values_mut().for_each(|id| id.0 += start);
+            }
+            inode
+        }));
+        InodeId(start)
+    }
+
     /// The same tree with other file contents, without the inodes that no name reaches.
     pub fn map<G>(&self, mut file: impl FnMut(&F) -> G) -> Tree<G> {
         let mut moved: Vec<Option<InodeId>> = vec![None; self.inodes.len()];
@@ -349,6 +388,24 @@ mod tests {
         tree.link(usr, b"c", gone);
         tree.unlink(usr, b"c");
         tree
+    }
+
+    #[test]
+    fn a_part_is_taken_out_whole() {
+        let mut tree = sample();
+        let usr = tree.lookup(b"usr").unwrap();
+        let outside = tree.child(usr, b"a").unwrap();
+        tree.link(tree.root(), b"d", outside);
+        let taken = tree.split_off(usr);
+        let names = |tree: &Tree<u8>| tree.walk().into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+        assert_eq!(names(&tree), [b"".to_vec(), b"d".to_vec(), b"usr".to_vec()]);
+        assert_eq!(names(&taken), [b"".to_vec(), b"a".to_vec(), b"b".to_vec()]);
+        assert_eq!(taken.lookup(b"a"), taken.lookup(b"b"));
+        assert_eq!(taken.inode(taken.lookup(b"a").unwrap()).node, Node::Regular(1));
+        let back = tree.append(taken);
+        tree.link(tree.root(), b"usr", back);
+        assert_eq!(names(&tree), [&b""[..], b"d", b"usr", b"usr/a", b"usr/b"]);
+        assert_eq!(tree.lookup(b"usr/a"), tree.lookup(b"usr/b"));
     }
 
     #[test]

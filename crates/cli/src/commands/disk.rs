@@ -34,6 +34,7 @@ fn spec(args: &DiskArgs, image: Reference, follows: Reference) -> Spec {
     Spec {
         follows,
         image,
+        partitions: Vec::new(),
         types,
         size_bytes: args.size,
         seed: args.seed,

@@ -23,6 +23,7 @@ pub(crate) fn to_disk(args: &ToDiskArgs, store: &Store, observer: &dyn Observer)
     let spec = Spec {
         image,
         follows,
+        partitions: Vec::new(),
         types: Vec::new(),
         size_bytes: None,
         seed: seed(args.seed)?,

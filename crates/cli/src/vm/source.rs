@@ -67,6 +67,7 @@ fn make_disk(
 ) -> Result<PathBuf, Box<dyn Failure>> {
     let image: Reference = image.parse()?;
     let spec = Spec {
+        partitions: Vec::new(),
         follows: store.resolve(&image)?.unwrap_or_else(|| image.qualified()),
         image,
         types: vec![ImageType::Raw],

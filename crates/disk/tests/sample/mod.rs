@@ -80,6 +80,12 @@ impl<'a> Sample<'a> {
         content
     }
 
+    #[allow(dead_code, reason = "not every test has links")]
+    pub(crate) fn symlink(&mut self, path: &str, target: &str) {
+        let node = LayerNode::Symlink(target.as_bytes().into());
+        self.layer.add(parse(path), metadata(0o777), node).unwrap();
+    }
+
     /// Makes the image.
     pub(crate) fn commit(self) {
         self.commit_for("amd64");
@@ -116,6 +122,7 @@ pub(crate) fn spec(types: &[ImageType]) -> Spec {
         compression: Compression::Zstd,
         kernel_arguments: vec!["console=ttyS0".to_owned()],
         follows: reference(),
+        partitions: Vec::new(),
     }
 }
 

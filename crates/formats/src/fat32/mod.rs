@@ -8,7 +8,8 @@
 //!  0                        sector 32            cluster 2
 //! ```
 //!
-//! Everything is contiguous: directories in the order of the tree, then files. [`plan`] decides all of it from names
+//! Everything is contiguous: directories in the order of the tree, then files, each from a multiple of 4 KiB on, so that
+//! whole blocks belong to one of them even where clusters are smaller. [`plan`] decides all of it from names
 //! and sizes; contents are never seen here. Names that are no upper-case 8.3 names get a long name beside a short one.
 //!
 //! Left out: FAT12 and FAT16, attributes, fractions of seconds; links of either kind (a second name of a file is a
@@ -37,7 +38,7 @@ const MIN_CLUSTERS: u64 = 65525 + 16;
 const MAX_CLUSTERS: u64 = 0x0fff_fff4;
 const MAX_DIRECTORY_BYTES: u64 = 65536 * 32;
 const END_OF_CHAIN: u32 = 0x0fff_ffff;
-/// FAT and directories start at multiples of this, so that contents lie well on the disk.
+/// FAT, directories and files start at multiples of this.
 const GRAIN_SECTORS: u64 = 8;
 
 /// A regular file of the file system to write.
@@ -76,7 +77,7 @@ pub enum Piece {
     },
     /// The contents of a file, whole.
     Data {
-        /// Where in the file system: the start of a cluster. The rest of the last cluster is zero.
+        /// Where in the file system: a multiple of 4 KiB. The rest of the last 4 KiB is zero.
         offset_bytes: u64,
         /// Its [`File::source`].
         source: u32,
@@ -130,8 +131,8 @@ pub struct Layout {
 
 impl Layout {
     /// All pieces, by ascending offset.
-    pub fn into_pieces(self) -> Vec<Piece> {
-        self.pieces
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
     }
 
     /// The unit of allocation.
@@ -214,6 +215,11 @@ impl Geometry {
         self.sectors_per_cluster * SECTOR_BYTES
     }
 
+    /// What directories and files begin at a multiple of.
+    fn grain_clusters(&self) -> u64 {
+        GRAIN_SECTORS.div_ceil(self.sectors_per_cluster)
+    }
+
     fn cluster_offset(&self, cluster: u32) -> u64 {
         let before = self.reserved_sectors + 2 * self.fat_sectors;
         before * SECTOR_BYTES + u64::from(cluster - FIRST_CLUSTER) * self.cluster_bytes()
@@ -239,16 +245,18 @@ struct Allocation {
     data: Vec<Piece>,
     /// First clusters by directory cluster and position of the name in the directory; 0 for an empty file.
     first_clusters: BTreeMap<(u32, usize), u32>,
-    /// The length of each chain, in the order of the clusters.
-    chains: Vec<u32>,
+    /// The first cluster and the length of each chain, in the order of the clusters.
+    chains: Vec<(u32, u32)>,
     next_cluster: u32,
+    grain_clusters: u32,
     clusters: u64,
 }
 
 impl Allocation {
     fn of(tree: &Tree<File>, geometry: &Geometry, has_label: bool) -> Result<Self, Error> {
         let mut found = collect_directories(tree, has_label)?;
-        let needed_bytes = needed_bytes(tree, &found, geometry.cluster_bytes())?;
+        let grain_bytes = geometry.grain_clusters() * geometry.cluster_bytes();
+        let needed_bytes = needed_bytes(tree, &found, grain_bytes)?;
         let available_bytes = geometry.clusters * geometry.cluster_bytes();
         if needed_bytes > available_bytes {
             return Err(Error::Full {
@@ -262,6 +270,7 @@ impl Allocation {
             first_clusters: BTreeMap::new(),
             chains: Vec::new(),
             next_cluster: FIRST_CLUSTER,
+            grain_clusters: geometry.grain_clusters() as u32,
             clusters: geometry.clusters,
         };
         for directory in &mut found {
@@ -276,12 +285,12 @@ impl Allocation {
         Ok(allocation)
     }
 
-    /// Takes the next `clusters` clusters.
+    /// Takes the next `clusters` clusters from a grain on.
     fn chain(&mut self, clusters: u64) -> u32 {
-        let first = self.next_cluster;
         // The total was found to fit, and that is below 2^28.
-        self.next_cluster += clusters as u32;
-        self.chains.push(clusters as u32);
+        let first = (self.next_cluster - FIRST_CLUSTER).next_multiple_of(self.grain_clusters) + FIRST_CLUSTER;
+        self.next_cluster = first + clusters as u32;
+        self.chains.push((first, clusters as u32));
         first
     }
 
@@ -337,8 +346,8 @@ impl Allocation {
     /// The FAT up to the last cluster in use.
     fn fat_bytes(&self) -> Vec<u8> {
         let mut entries = vec![0x0fff_fff8, END_OF_CHAIN];
-        for length in &self.chains {
-            let first = entries.len() as u32;
+        for (first, length) in &self.chains {
+            entries.resize(*first as usize, 0);
             entries.extend(first + 1..first + length);
             entries.push(END_OF_CHAIN);
         }
@@ -346,7 +355,8 @@ impl Allocation {
     }
 
     fn free_clusters(&self) -> u32 {
-        (self.clusters - u64::from(self.next_cluster - FIRST_CLUSTER)) as u32
+        let used: u32 = self.chains.iter().map(|(_, length)| length).sum();
+        self.clusters as u32 - used
     }
 }
 
@@ -385,7 +395,7 @@ fn collect_directories(tree: &Tree<File>, has_label: bool) -> Result<Vec<Directo
     Ok(found)
 }
 
-fn needed_bytes(tree: &Tree<File>, directories: &[Directory], cluster_bytes: u64) -> Result<u64, Error> {
+fn needed_bytes(tree: &Tree<File>, directories: &[Directory], grain_bytes: u64) -> Result<u64, Error> {
     let files = directories
         .iter()
         .flat_map(|directory| &directory.names)
@@ -397,7 +407,7 @@ fn needed_bytes(tree: &Tree<File>, directories: &[Directory], cluster_bytes: u64
         .iter()
         .map(|directory| directory.size_bytes)
         .chain(files)
-        .map(|bytes| bytes.next_multiple_of(cluster_bytes))
+        .map(|bytes| bytes.next_multiple_of(grain_bytes))
         .sum())
 }
 

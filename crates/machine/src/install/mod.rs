@@ -28,7 +28,7 @@ mod target;
 use std::io::{self, Read};
 
 use osmith_formats::composefs;
-use osmith_formats::tree::Tree;
+use osmith_formats::tree::{InodeId, Tree};
 use osmith_formats::verity::Digest;
 
 use crate::deploy::image_name;
@@ -40,6 +40,7 @@ use osmith_image::store::{Image, Record, Store};
 pub use architecture::Architecture;
 pub(crate) use boot::BootFiles;
 pub use error::InstallError;
+pub use root::STATE_VAR;
 pub use target::{Target, TargetError, TargetRequest};
 
 /// Reads an object of the store.
@@ -112,6 +113,14 @@ pub struct Deployment {
     pub esp: Tree<InstallFile>,
     /// The contents of the files of both.
     pub sources: Vec<FileData>,
+}
+
+impl Deployment {
+    /// The machine's `/etc` in the root file system.
+    pub fn etc(&self) -> Option<InodeId> {
+        let path = format!("state/deploy/{}/etc", self.digest);
+        self.root.lookup(path.as_bytes())
+    }
 }
 
 /// An image that can be deployed: its tree is one to boot from, and its composefs image is made.

@@ -10,6 +10,9 @@ use super::{DeploymentState, FileData, InstallError, PreparedImage, repository};
 /// The store of a machine: see [`crate::machine`].
 const STORE: &str = "state/osmith/store";
 
+/// What all deployments share of `/var`, from the physical root on.
+pub const STATE_VAR: &str = "state/os/default/var";
+
 /// The folders of the root file system of a fresh disk; their sources follow `sources`.
 pub(super) fn of_fresh_disk(
     image: PreparedImage,
@@ -20,7 +23,7 @@ pub(super) fn of_fresh_disk(
     let mtime = image.tree.inode(image.tree.root()).metadata.mtime;
     let mut root = Folders::new(mtime, sources);
     add_state(&mut root, &image, state);
-    copy_folder(&mut root, "state/os/default/var", &image.tree, "var");
+    copy_folder(&mut root, STATE_VAR, &image.tree, "var");
     add_records(&mut root, records);
     repository::create(&mut root);
     repository::add_objects(&mut root, image.tree);
