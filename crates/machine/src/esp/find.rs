@@ -1,4 +1,5 @@
-//! Where the EFI system partition is.
+//! Where the EFI system partition is; or, on a disk that has one, the partition for boot entries and kernels beside it
+//! (XBOOTLDR of the Boot Loader Specification).
 //!
 //! systemd mounts the partition at `/boot` or `/efi` when somebody looks there. Where nothing is, and for changes, the
 //! partition is found on the disk of the root file system, by what udev noted of its type, and mounted for this process
@@ -16,8 +17,17 @@ use rustix::io::Errno;
 
 use super::{ENTRIES, EspAccess, EspError};
 
-/// The type of an EFI system partition, as udev writes it.
-const ESP_TYPE: &str = "ID_PART_ENTRY_TYPE=c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+/// What udev notes of a partition that can hold boot entries, first of the one that is preferred.
+const KINDS: [[&str; 2]; 2] = [
+    [
+        "ID_PART_ENTRY_TYPE=bc13c2ff-59e6-4262-a352-b275fd6f7172",
+        "ID_FS_TYPE=vfat",
+    ],
+    [
+        "ID_PART_ENTRY_TYPE=c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
+        "ID_FS_TYPE=vfat",
+    ],
+];
 /// Somebody who looks at the partition has it mounted read-only for a moment.
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
@@ -65,18 +75,35 @@ fn find_partition(root: &Path) -> Option<PathBuf> {
     let number = link.file_name()?;
     let partition = std::fs::canonicalize(root.join("sys/dev/block").join(number)).ok()?;
     let siblings = std::fs::read_dir(partition.parent()?).ok()?;
-    let is_esp = |folder: &Path| {
-        let number = std::fs::read_to_string(folder.join("dev")).ok()?;
-        let notes = root.join("run/udev/data").join(format!("b{}", number.trim()));
-        let notes = std::fs::read_to_string(notes).ok()?;
-        notes
-            .lines()
-            .any(|line| line.strip_prefix("E:") == Some(ESP_TYPE))
-            .then_some(())
-    };
-    let mut folders = siblings.flatten().map(|sibling| sibling.path());
-    let folder = folders.find(|folder| is_esp(folder).is_some())?;
+    let partitions: Vec<(PathBuf, String)> = siblings
+        .flatten()
+        .filter_map(|sibling| {
+            let folder = sibling.path();
+            let notes = notes_of(root, &folder)?;
+            Some((folder, notes))
+        })
+        .collect();
+    let folder = preferred(&partitions)?;
     Some(root.join("dev").join(folder.file_name()?))
+}
+
+/// What udev noted of the block device with that folder in sysfs.
+fn notes_of(root: &Path, folder: &Path) -> Option<String> {
+    let number = std::fs::read_to_string(folder.join("dev")).ok()?;
+    let notes = root.join("run/udev/data").join(format!("b{}", number.trim()));
+    std::fs::read_to_string(notes).ok()
+}
+
+/// The partition of boot entries, or else the EFI system partition.
+fn preferred(partitions: &[(PathBuf, String)]) -> Option<&Path> {
+    let is = |notes: &str, kind: &[&str]| {
+        let has = |wanted: &&str| notes.lines().any(|line| line.strip_prefix("E:") == Some(wanted));
+        kind.iter().all(has)
+    };
+    KINDS.iter().find_map(|kind| {
+        let found = partitions.iter().find(|(_, notes)| is(notes, kind));
+        found.map(|(folder, _)| folder.as_path())
+    })
 }
 
 /// Mounts the partition, where nobody sees it. All mounts of a device are writable or none is: what is only looked at
@@ -120,6 +147,27 @@ mod tests {
         for access in [EspAccess::Read, EspAccess::Write] {
             assert!(matches!(open(root.path(), access), Err(EspError::Missing)));
         }
+    }
+
+    #[test]
+    fn a_partition_for_boot_entries_is_preferred_if_it_is_fat() {
+        let notes = |kind: &str, file_system: &str| {
+            format!("S:disk/by-uuid/1\nE:ID_PART_ENTRY_TYPE={kind}\nE:ID_FS_TYPE={file_system}\n")
+        };
+        let esp = notes("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "vfat");
+        let boot = |file_system| notes("bc13c2ff-59e6-4262-a352-b275fd6f7172", file_system);
+        let root = notes("4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "ext4");
+        let choose = |all: &[&String]| {
+            let folders = all.iter().zip(1..);
+            let partitions: Vec<(PathBuf, String)> = folders
+                .map(|(notes, number)| (format!("vda{number}").into(), (*notes).clone()))
+                .collect();
+            preferred(&partitions).map(|folder| folder.display().to_string())
+        };
+        assert_eq!(choose(&[&root, &esp]).as_deref(), Some("vda2"));
+        assert_eq!(choose(&[&esp, &boot("vfat"), &root]).as_deref(), Some("vda2"));
+        assert_eq!(choose(&[&boot("ext4"), &esp]).as_deref(), Some("vda2"));
+        assert_eq!(choose(&[&root]), None);
     }
 
     #[test]

@@ -10,17 +10,22 @@
 //! /sysroot/var        state/deploy/<id>/var, a link to what all deployments share, writable
 //! ```
 //!
+//! Where `/etc/fstab` of the deployment mounts a file system of its own on `/var`, nothing is mounted there: systemd does it.
+//!
 //! The physical root stays mounted underneath. `/run/systemd/volatile-root` names its block device, so that systemd
 //! finds the disk of the machine, its ESP, and the partition to grow.
 
 mod configuration;
 mod error;
+mod fstab;
 mod image;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use osmith_sys::file::open_directory;
+use osmith_sys::file::{open_directory, open_in_root};
 use osmith_sys::mount::{Composefs, DetachedMount, Layer, MountAttrFlags, mounts_into_detached};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -33,6 +38,8 @@ type Result<T, E = RootSetupError> = std::result::Result<T, E>;
 
 /// The source of a folder's layer in memory, as bootc names it: by it the mount table tells it from one on the disk.
 pub(crate) const TRANSIENT: &str = "transient";
+/// More of `/etc/fstab` is not read.
+const FSTAB_MAX_BYTES: u64 = 1 << 20;
 /// A directory to enter and to look things up in.
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 
@@ -97,6 +104,18 @@ fn name_block_device(initramfs: &Path, sysroot: &OwnedFd) -> Result<()> {
         .map_err(|source| failed("create", &link, source))
 }
 
+/// Whether `/etc/fstab` below the root mounts a file system of its own on `/var`. One that cannot be read mounts none.
+fn has_own_var(root: BorrowedFd) -> bool {
+    let mut text = Vec::new();
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    open_in_root(root, "etc/fstab", flags, Mode::empty()).is_ok_and(|file| {
+        File::from(file)
+            .take(FSTAB_MAX_BYTES)
+            .read_to_end(&mut text)
+            .is_ok()
+    }) && fstab::mounts(&String::from_utf8_lossy(&text), "/var")
+}
+
 /// What is needed to mount the deployment.
 struct Setup {
     sysroot: OwnedFd,
@@ -155,18 +174,19 @@ impl Setup {
     }
 
     /// Mounts what belongs below the root.
-    fn fill(&self, root: rustix::fd::BorrowedFd, physical: DetachedMount) -> Result<()> {
+    fn fill(&self, root: BorrowedFd, physical: DetachedMount) -> Result<()> {
         match physical.attach(root, "sysroot") {
             Err(error) if error.errno() == Errno::NOENT => {}
             answer => drop(answer?),
         }
-        for (name, kind) in [("etc", self.configuration.etc), ("var", self.configuration.var)] {
-            self.mount_state(root, name, kind)?;
+        self.mount_state(root, "etc", self.configuration.etc)?;
+        if self.configuration.var.is_kept() && has_own_var(root) {
+            return Ok(());
         }
-        Ok(())
+        self.mount_state(root, "var", self.configuration.var)
     }
 
-    fn mount_state(&self, root: rustix::fd::BorrowedFd, name: &'static str, kind: FolderKind) -> Result<()> {
+    fn mount_state(&self, root: BorrowedFd, name: &'static str, kind: FolderKind) -> Result<()> {
         let mount = match kind {
             FolderKind::None => return Ok(()),
             FolderKind::Bind => {
