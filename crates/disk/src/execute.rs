@@ -7,6 +7,7 @@ use osmith_formats::tree::{Content, Node};
 use osmith_formats::verity::Digest;
 use osmith_image::store::Store;
 use osmith_report::{Event, Observer, Outcome, Progress, Step, StepId, Unit};
+use serde::Serialize;
 
 use crate::bytes::Size;
 use crate::chunk::Chunks;
@@ -39,12 +40,15 @@ pub struct Destination<'a> {
 }
 
 /// An output that was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Written {
     /// The format.
     pub format: ImageType,
     /// The file.
     pub path: PathBuf,
+    /// Its length.
+    pub len_bytes: u64,
     /// How much of the file system it takes.
     pub allocated_bytes: u64,
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use osmith_sys::file::NewFile;
@@ -93,14 +94,14 @@ impl NewFiles {
             };
             file.sync_all()
                 .map_err(|error| WriteError::output("flush", &output.path, error))?;
-            let allocated = file
+            let metadata = file
                 .metadata()
-                .map(|metadata| std::os::unix::fs::MetadataExt::blocks(&metadata) * 512);
+                .map_err(|error| WriteError::output("read the size of", &output.path, error))?;
             written.push(Written {
                 format: output.planned.format,
                 path: output.path.clone(),
-                allocated_bytes: allocated
-                    .map_err(|error| WriteError::output("read the size of", &output.path, error))?,
+                len_bytes: metadata.len(),
+                allocated_bytes: metadata.blocks() * 512,
             });
         }
         let mut named: Vec<Named> = Vec::new();

@@ -308,6 +308,17 @@ impl Volume {
         }
     }
 
+    /// How many bytes of that are fs-verity metadata.
+    pub(crate) fn verity_bytes(&self) -> u64 {
+        match &self.format {
+            Format::Ext4 { tree, .. } => sum_files(tree, |file| match file.verity {
+                true => ext4::verity_region_bytes(file.size_bytes),
+                false => 0,
+            }),
+            Format::Fat32 { .. } | Format::Swap { .. } | Format::Empty => 0,
+        }
+    }
+
     /// How many bytes its metadata take at most.
     pub(crate) fn metadata_bytes(&self) -> u64 {
         match &self.format {
@@ -345,6 +356,15 @@ pub(crate) enum VolumeLayout<'a> {
 }
 
 impl VolumeLayout<'_> {
+    /// What can still be written; nothing where there is no file system.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        match self {
+            VolumeLayout::Fat32(layout) => layout.free_bytes(),
+            VolumeLayout::Ext4(_, layout) => layout.free_bytes(),
+            VolumeLayout::Bytes(_) => 0,
+        }
+    }
+
     /// Everything in it, in its order, for a volume that begins at `start` on the disk.
     pub(crate) fn pieces(&self, start: u64) -> Box<dyn Iterator<Item = Piece> + Send + '_> {
         match self {

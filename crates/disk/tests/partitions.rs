@@ -260,6 +260,56 @@ fn boot_entries_and_kernels_are_in_the_boot_partition() {
 }
 
 #[test]
+fn the_report_says_where_the_space_goes() {
+    let (Some(dumpe2fs), Some(mdir)) = (oracle::require("dumpe2fs"), oracle::require("mdir")) else {
+        return;
+    };
+    let disk = disk();
+    let store = sample::open(&disk.work.path().join("store"));
+    let space = disk.plan.space(&store, &[]).unwrap();
+    for (partition, planned) in space.partitions.iter().zip(&disk.plan.partitions) {
+        let image = disk.extracted(planned.number);
+        let free_bytes = match planned.file_system {
+            "ext4" => free_blocks(&run(&dumpe2fs, &["-h", text(&image)])) * 4096,
+            "vfat" => free_of_mdir(&run(&mdir, &["-i", text(&image), "::"])),
+            _ => 0,
+        };
+        assert_eq!(partition.free_bytes, free_bytes, "{partition:?}");
+        let parts = [
+            partition.file_bytes,
+            partition.verity_bytes,
+            partition.file_system_bytes,
+            partition.free_bytes,
+        ];
+        assert_eq!(parts.iter().sum::<u64>(), planned.size_bytes, "{partition:?}");
+    }
+    let first = &space.largest_files[0];
+    assert_eq!(
+        (first.path.as_str(), first.file_bytes),
+        ("/usr/lib/large", 7_654_321)
+    );
+    let directory = &space.directories[0];
+    assert_eq!(directory.path, "/usr/lib");
+    assert!(directory.file_bytes > 7_654_321 + 5_555_555, "{directory:?}");
+    let shown = space.to_string();
+    assert!(shown.contains("/usr/share"), "{shown}");
+    assert!(shown.contains("7.3 MiB        1  /usr/lib/large"), "{shown}");
+}
+
+fn free_blocks(dumpe2fs: &str) -> u64 {
+    let line = dumpe2fs
+        .lines()
+        .find_map(|line| line.strip_prefix("Free blocks:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+/// `                     134 144 bytes free`
+fn free_of_mdir(mdir: &str) -> u64 {
+    let line = mdir.lines().find_map(|line| line.strip_suffix("bytes free"));
+    line.unwrap().replace(' ', "").parse().unwrap()
+}
+
+#[test]
 fn mount_points_that_cannot_be_are_named_together() {
     let work = tempfile::tempdir().unwrap();
     let places = ["/full", "/missing", "/usr/local", "/var/home", "/home", "/etc"];

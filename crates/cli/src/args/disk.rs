@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::ReportFormat;
+
 /// Make disk images of an image
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -15,7 +17,7 @@ Output below DIR: image/disk.raw, qcow2/disk.qcow2
 Examples:
   osmith disk --type qcow2 localhost/webserver
   osmith disk --type raw --type qcow2 --output build --size 20GiB localhost/webserver
-  osmith disk --dry-run localhost/webserver")]
+  osmith disk --dry-run --report localhost/webserver")]
 pub(crate) struct DiskArgs {
     /// The format; repeatable, all are written in one pass
     #[arg(
@@ -47,6 +49,16 @@ pub(crate) struct DiskArgs {
     /// Print the plan and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Print where the space goes: in the disk, in the image's directories, and in the outputs
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text"
+    )]
+    pub(crate) report: Option<ReportFormat>,
     /// The image
     pub(crate) image: String,
 }

@@ -1,12 +1,12 @@
 //! `osmith disk`: an image becomes a disk.
 
-use osmith_disk::{Compression, Destination, ImageType, Spec, execute, plan};
+use osmith_disk::{Compression, Destination, ImageType, Plan, Spec, Written, execute, plan};
 use osmith_image::Reference;
 use osmith_image::store::Store;
 use osmith_report::Observer;
 
-use super::images::{parse_name, print};
-use crate::args::{DiskArgs, DiskCompression, DiskType};
+use super::images::{json_text, parse_name, print};
+use crate::args::{DiskArgs, DiskCompression, DiskType, ReportFormat};
 use crate::failure::CommandResult;
 
 pub(crate) fn disk(args: &DiskArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
@@ -14,17 +14,33 @@ pub(crate) fn disk(args: &DiskArgs, store: &Store, observer: &dyn Observer) -> C
     let follows = store.resolve(&image)?.unwrap_or_else(|| image.qualified());
     let plan = plan(store, &spec(args, image, follows))?;
     if args.dry_run {
-        return print(&plan.to_string());
+        if args.report != Some(ReportFormat::Json) {
+            print(&plan.to_string())?;
+        }
+        return report(args, &plan, store, &[]);
     }
     let destination = Destination {
         directory: &args.output,
         overwrite: args.force,
         processors: std::thread::available_parallelism().map_or(1, usize::from),
     };
-    for written in execute(&plan, store, &destination, observer)? {
-        print(&format!("{}\n", written.path.display()))?;
+    let written = execute(&plan, store, &destination, observer)?;
+    if args.report != Some(ReportFormat::Json) {
+        let paths = written
+            .iter()
+            .map(|output| format!("{}\n", output.path.display()));
+        print(&paths.collect::<String>())?;
     }
-    Ok(())
+    report(args, &plan, store, &written)
+}
+
+/// Prints where the space goes, if that is asked for.
+fn report(args: &DiskArgs, plan: &Plan, store: &Store, written: &[Written]) -> CommandResult {
+    match args.report {
+        None => Ok(()),
+        Some(ReportFormat::Text) => print(&format!("\n{}", plan.space(store, written)?)),
+        Some(ReportFormat::Json) => print(&json_text(&plan.space(store, written)?)?),
+    }
 }
 
 fn spec(args: &DiskArgs, image: Reference, follows: Reference) -> Spec {

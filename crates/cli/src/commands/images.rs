@@ -5,6 +5,7 @@ use std::io::Write as _;
 use osmith_image::store::{DamagedImage, Listed, Listing, PruneOptions, Store};
 use osmith_image::{Reference, ReferenceError};
 use osmith_report::{Class, Failure, Observer};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::single_step;
@@ -168,7 +169,7 @@ pub(crate) fn print(text: &str) -> CommandResult {
 }
 
 /// A value as lines of JSON.
-pub(crate) fn json_text(value: &Value) -> Result<String, CommandFailure> {
+pub(crate) fn json_text(value: &impl Serialize) -> Result<String, CommandFailure> {
     serde_json::to_string_pretty(value)
         .map(|text| text + "\n")
         .map_err(|error| CommandFailure::new(Class::Internal, "cannot write JSON").because(error))

@@ -126,6 +126,7 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Layout {
     geometry: Geometry,
+    free_clusters: u32,
     pieces: Vec<Piece>,
 }
 
@@ -133,6 +134,11 @@ impl Layout {
     /// All pieces, by ascending offset.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
+    }
+
+    /// How much is free, in whole clusters.
+    pub fn free_bytes(&self) -> u64 {
+        u64::from(self.free_clusters) * self.cluster_bytes()
     }
 
     /// The unit of allocation.
@@ -166,7 +172,11 @@ pub fn plan(tree: &Tree<File>, options: &Options) -> Result<Layout, Error> {
         });
     }
     pieces.append(&mut layout.data);
-    Ok(Layout { geometry, pieces })
+    Ok(Layout {
+        geometry,
+        free_clusters: layout.free_clusters(),
+        pieces,
+    })
 }
 
 /// Where the parts of a file system of a certain size are.
