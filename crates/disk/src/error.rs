@@ -4,12 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use osmith_formats::verity::Digest;
-use osmith_formats::{ext4, fat32, gpt, qcow2, swap};
+use osmith_formats::{ext4, fat32, gpt, qcow2, swap, vhd, vmdk};
 use osmith_image::store::StoreError;
 use osmith_machine::install::InstallError;
 use osmith_report::{Class, Failure, Interrupted};
 
 use crate::bytes::Size;
+use crate::spec::ImageType;
 
 /// Why a disk cannot be planned.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,16 @@ pub enum PlanError {
         /// The least that works.
         minimum_bytes: u64,
     },
+    /// An output format has no room for a disk of that size.
+    #[error("a disk of {} is too large for the format {format}, which takes {} at most", Size(*size_bytes), Size(*maximum_bytes))]
+    TooLarge {
+        /// The format.
+        format: ImageType,
+        /// The size of the disk.
+        size_bytes: u64,
+        /// The most that the format takes.
+        maximum_bytes: u64,
+    },
     /// Something does not fit the file system or swap area of a partition.
     #[error("cannot lay out partition '{name}'")]
     Volume {
@@ -89,9 +100,6 @@ pub enum PlanError {
     /// The partitions do not fit the disk.
     #[error("cannot lay out the partitions")]
     Partitions(#[from] gpt::GptError),
-    /// The disk does not fit a qcow2 image.
-    #[error("cannot lay out the qcow2 image")]
-    Qcow2(#[from] qcow2::Qcow2Error),
 }
 
 /// Why something cannot be laid out.
@@ -209,6 +217,12 @@ pub enum WriteError {
     /// A cluster cannot be placed.
     #[error("cannot lay out the qcow2 image")]
     Qcow2(#[from] qcow2::Qcow2Error),
+    /// A grain cannot be placed.
+    #[error("cannot lay out the VMDK")]
+    Vmdk(#[from] vmdk::VmdkError),
+    /// A block cannot be placed.
+    #[error("cannot lay out the VHD")]
+    Vhd(#[from] vhd::VhdError),
     /// A compressor refused.
     #[error("cannot compress a part of the disk")]
     Compress(#[source] io::Error),
@@ -287,13 +301,14 @@ impl Failure for PlanError {
         match self {
             PlanError::Store(error) => error.class(),
             PlanError::Install { source, .. } => source.class(),
-            PlanError::TooSmall { .. } | PlanError::DeviceTooSmall { .. } => Class::Usage,
+            PlanError::TooSmall { .. } | PlanError::DeviceTooSmall { .. } | PlanError::TooLarge { .. } => {
+                Class::Usage
+            }
             PlanError::Architecture { .. } | PlanError::Volume { .. } | PlanError::Fstab => Class::Input,
             PlanError::MountPoints(_) | PlanError::PartitionTooLarge { .. } | PlanError::DiskTooLarge => {
                 Class::Usage
             }
             PlanError::ReadObject { .. } => Class::Environment,
-            PlanError::Qcow2(_) => Class::Usage,
             PlanError::Partitions(_) => Class::Internal,
         }
     }
@@ -306,6 +321,12 @@ impl Failure for PlanError {
                 vec![format!(
                     "ask for --size {} or more, or leave the size out",
                     Size(*minimum_bytes).option()
+                )]
+            }
+            PlanError::TooLarge { maximum_bytes, .. } => {
+                vec![format!(
+                    "ask for --size {} or less, or for another --type",
+                    Size(*maximum_bytes).option()
                 )]
             }
             PlanError::Architecture { .. } => vec!["disks are made for amd64 and arm64".to_owned()],
@@ -327,6 +348,8 @@ impl Failure for WriteError {
             WriteError::Stopped
             | WriteError::Inconsistent(_)
             | WriteError::Qcow2(_)
+            | WriteError::Vmdk(_)
+            | WriteError::Vhd(_)
             | WriteError::Compress(_) => Class::Internal,
         }
     }

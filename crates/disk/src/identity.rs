@@ -41,6 +41,27 @@ impl Identity<'_> {
     }
 }
 
+/// What output formats say of a disk beside its contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Labels {
+    pub(crate) vmdk_content_id: u32,
+    pub(crate) vhd_uuid: [u8; 16],
+    pub(crate) dynamic_vhd_uuid: [u8; 16],
+    /// When the image was made.
+    pub(crate) time_seconds: i64,
+}
+
+impl Labels {
+    pub(crate) fn derive(identity: &Identity<'_>, time_seconds: i64) -> Self {
+        Labels {
+            vmdk_content_id: identity.volume_id("vmdk content"),
+            vhd_uuid: identity.bytes("vhd"),
+            dynamic_vhd_uuid: identity.bytes("dynamic vhd"),
+            time_seconds,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

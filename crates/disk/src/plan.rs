@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::bytes::Size;
 use crate::contents::{Contents, Geometry, Parts};
 use crate::error::PlanError;
-use crate::identity::Identity;
+use crate::identity::{Identity, Labels};
 use crate::spec::{Codec, ImageType, OutputFile, Spec};
 use crate::volume::GRAIN_BYTES;
 
@@ -92,6 +92,7 @@ pub(crate) struct StoredDisk {
     pub(crate) contents: Contents,
     pub(crate) geometry: Geometry,
     pub(crate) table: Table,
+    pub(crate) labels: Labels,
 }
 
 /// Plans a disk for an image of the store. Reads the image's description, its kernel and its initramfs; writes
@@ -131,6 +132,12 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
     let (digest, title) = (deployment.digest, std::mem::take(&mut deployment.title));
     let kernel_version = std::mem::take(&mut deployment.kernel_version);
     let kernel_arguments = std::mem::take(&mut deployment.kernel_arguments);
+    let time_seconds = deployment
+        .root
+        .inode(deployment.root.root())
+        .metadata
+        .mtime
+        .seconds;
     let parts = Parts {
         image: &image,
         store,
@@ -140,9 +147,11 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
     };
     let mut contents = Contents::of(deployment, &parts)?;
     let geometry = choose_geometry(spec, disk_bytes, &contents)?;
+    require_formats(&spec.types, geometry.disk_bytes)?;
     contents.settle(&geometry)?;
     let disk_guid = identity.guid("disk");
     let table = contents.table(&geometry, disk_guid);
+    let labels = Labels::derive(&identity, time_seconds);
     Ok(Plan {
         image: spec.image.to_string(),
         manifest_digest: image.manifest_digest.to_string(),
@@ -161,6 +170,7 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
             contents,
             geometry,
             table,
+            labels,
         },
     })
 }
@@ -205,6 +215,18 @@ fn choose_geometry(spec: &Spec, disk_bytes: Option<u64>, contents: &Contents) ->
             size_bytes: disk_bytes,
             minimum_bytes,
         },
+    })
+}
+
+/// Makes sure that every format can hold a disk of that size.
+fn require_formats(types: &[ImageType], size_bytes: u64) -> Result<(), PlanError> {
+    let too_small = types.iter().find(|format| size_bytes > format.maximum_bytes());
+    too_small.map_or(Ok(()), |format| {
+        Err(PlanError::TooLarge {
+            format: *format,
+            size_bytes,
+            maximum_bytes: format.maximum_bytes(),
+        })
     })
 }
 

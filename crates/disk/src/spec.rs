@@ -3,6 +3,7 @@
 use std::fmt;
 
 use osmith_formats::gpt::Guid;
+use osmith_formats::{qcow2, vhd, vmdk};
 use osmith_image::Reference;
 use serde::Serialize;
 
@@ -96,6 +97,12 @@ pub enum ImageType {
     Raw,
     /// For QEMU and KVM.
     Qcow2,
+    /// For vSphere: a streamOptimized VMDK.
+    Vmdk,
+    /// For Azure: a fixed VHD.
+    Vhd,
+    /// For Hyper-V: a dynamic VHD.
+    VhdDynamic,
 }
 
 /// How qcow2 clusters are compressed.
@@ -128,6 +135,9 @@ pub enum Codec {
 pub(crate) enum OutputFile {
     Raw,
     Qcow2,
+    Vmdk,
+    Vhd,
+    DynamicVhd,
 }
 
 impl ImageType {
@@ -136,6 +146,19 @@ impl ImageType {
         match self {
             ImageType::Raw => &[OutputFile::Raw],
             ImageType::Qcow2 => &[OutputFile::Qcow2],
+            ImageType::Vmdk => &[OutputFile::Vmdk],
+            ImageType::Vhd => &[OutputFile::Vhd],
+            ImageType::VhdDynamic => &[OutputFile::DynamicVhd],
+        }
+    }
+
+    /// The largest disk that it takes.
+    pub(crate) fn maximum_bytes(self) -> u64 {
+        match self {
+            ImageType::Raw => i64::MAX as u64,
+            ImageType::Qcow2 => qcow2::MAX_VIRTUAL_BYTES,
+            ImageType::Vmdk => vmdk::MAX_VIRTUAL_BYTES,
+            ImageType::Vhd | ImageType::VhdDynamic => vhd::MAX_VIRTUAL_BYTES,
         }
     }
 }
@@ -146,14 +169,18 @@ impl OutputFile {
         match self {
             OutputFile::Raw => "image/disk.raw",
             OutputFile::Qcow2 => "qcow2/disk.qcow2",
+            OutputFile::Vmdk => "vmdk/disk.vmdk",
+            OutputFile::Vhd => "vpc/disk.vhd",
+            OutputFile::DynamicVhd => "vpc-dynamic/disk.vhd",
         }
     }
 
     /// How it is compressed, if qcow2 clusters are compressed like that.
-    pub(crate) fn codec(self, qcow2: Compression) -> Codec {
+    pub(crate) fn codec(self, of_qcow2: Compression) -> Codec {
         match self {
-            OutputFile::Raw => Codec::None,
-            OutputFile::Qcow2 => qcow2.into(),
+            OutputFile::Raw | OutputFile::Vhd | OutputFile::DynamicVhd => Codec::None,
+            OutputFile::Qcow2 => of_qcow2.into(),
+            OutputFile::Vmdk => Codec::Zlib,
         }
     }
 }
@@ -173,6 +200,9 @@ impl fmt::Display for ImageType {
         f.write_str(match self {
             ImageType::Raw => "raw",
             ImageType::Qcow2 => "qcow2",
+            ImageType::Vmdk => "vmdk",
+            ImageType::Vhd => "vhd",
+            ImageType::VhdDynamic => "vhd-dynamic",
         })
     }
 }

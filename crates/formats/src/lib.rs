@@ -14,5 +14,8 @@ pub mod grub;
 pub mod qcow2;
 pub mod splitstream;
 pub mod swap;
+pub mod tar;
 pub mod tree;
 pub mod verity;
+pub mod vhd;
+pub mod vmdk;

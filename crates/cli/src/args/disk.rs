@@ -12,7 +12,8 @@ use super::ReportFormat;
 Needs no root, no loop device and no program: the disk is written directly, in one pass.
 The same image with the same options and seed gives the same bytes.
 
-Output below DIR: image/disk.raw, qcow2/disk.qcow2
+Output below DIR: image/disk.raw, qcow2/disk.qcow2, vmdk/disk.vmdk, vpc/disk.vhd (vhd),
+vpc-dynamic/disk.vhd (vhd-dynamic)
 
 Examples:
   osmith disk --type qcow2 localhost/webserver
@@ -70,6 +71,12 @@ pub(crate) enum DiskType {
     Raw,
     /// For QEMU and KVM
     Qcow2,
+    /// For vSphere: a streamOptimized VMDK
+    Vmdk,
+    /// For Azure: a fixed VHD
+    Vhd,
+    /// For Hyper-V: a dynamic VHD
+    VhdDynamic,
 }
 
 /// How qcow2 clusters are compressed.

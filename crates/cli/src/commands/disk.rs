@@ -63,6 +63,9 @@ fn image_type(wanted: DiskType) -> ImageType {
     match wanted {
         DiskType::Raw => ImageType::Raw,
         DiskType::Qcow2 => ImageType::Qcow2,
+        DiskType::Vmdk => ImageType::Vmdk,
+        DiskType::Vhd => ImageType::Vhd,
+        DiskType::VhdDynamic => ImageType::VhdDynamic,
     }
 }
 

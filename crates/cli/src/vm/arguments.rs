@@ -60,7 +60,7 @@ pub(crate) struct RunArgs {
     /// How long --ssh waits for the machine to answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     pub(crate) ssh_timeout: u64,
-    /// A disk, raw or qcow2; or the name of an image, of which a disk is made for this run alone
+    /// A disk: raw, qcow2, VMDK or VHD; or the name of an image, of which a disk is made for this run alone
     #[arg(value_name = "DISK|IMAGE")]
     pub(crate) source: String,
     /// Run this over ssh instead of a shell

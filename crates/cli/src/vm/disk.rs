@@ -1,7 +1,7 @@
 //! The disk a machine boots from: its file and its format.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use osmith_report::Class;
@@ -12,13 +12,26 @@ use crate::failure::CommandFailure;
 const QCOW2_MAGIC: [u8; 4] = *b"QFI\xfb";
 /// LBA 1 of a disk with a GUID partition table begins with this (UEFI 2.10, 5.3.2).
 const GPT_SIGNATURE: [u8; 8] = *b"EFI PART";
+/// The first bytes of a VMDK with a header (VMware Virtual Disk Format 5.0).
+const VMDK_MAGIC: [u8; 4] = *b"KDMV";
+/// A streamOptimized one says so in the descriptor that follows its header.
+const STREAM: &[u8] = b"createType=\"streamOptimized\"";
+/// A footer of a VHD begins with this, and the copy at the beginning of a dynamic one.
+const VHD_COOKIE: [u8; 8] = *b"conectix";
 const SECTOR_BYTES: usize = 512;
+/// Where an image says what it is.
+const HEAD_BYTES: usize = 4 * SECTOR_BYTES;
 
 /// The format of a disk image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DiskFormat {
     Raw,
     Qcow2,
+    /// Any VMDK but a stream.
+    Vmdk,
+    /// Compressed and written once: QEMU only reads it.
+    VmdkStream,
+    Vhd,
 }
 
 impl DiskFormat {
@@ -27,6 +40,8 @@ impl DiskFormat {
         match self {
             DiskFormat::Raw => "raw",
             DiskFormat::Qcow2 => "qcow2",
+            DiskFormat::Vmdk | DiskFormat::VmdkStream => "vmdk",
+            DiskFormat::Vhd => "vpc",
         }
     }
 }
@@ -46,21 +61,27 @@ pub(crate) struct Disk {
 /// start follow the backing file it names.
 pub(crate) fn probe(path: &Path, snapshot: bool) -> Result<Disk, CommandFailure> {
     let mut file = open(path, snapshot)?;
-    let mut head = Vec::with_capacity(2 * SECTOR_BYTES);
-    file.by_ref()
-        .take(2 * SECTOR_BYTES as u64)
-        .read_to_end(&mut head)
-        .map_err(|error| cannot_open(path, snapshot, error))?;
-    let format = format_of(&head).ok_or_else(|| {
+    let (head, end) = ends(&mut file).map_err(|error| cannot_open(path, snapshot, error))?;
+    let format = format_of(&head, &end, is_named_vhd(path)).ok_or_else(|| {
         CommandFailure::new(
             Class::Input,
             format!(
-                "{} is no disk image: neither qcow2 nor raw with a partition table",
+                "{} is no disk image: neither qcow2, VMDK or VHD, nor raw with a partition table",
                 path.display()
             ),
         )
         .hint("make one with osmith disk --type qcow2 IMAGE")
     })?;
+    if format == DiskFormat::VmdkStream && !snapshot {
+        return Err(CommandFailure::new(
+            Class::Usage,
+            format!(
+                "{} is a streamOptimized VMDK, to which no machine can write",
+                path.display()
+            ),
+        )
+        .hint("boot it without writing to it: osmith vm run --snapshot"));
+    }
     Ok(Disk {
         path: path.to_owned(),
         format,
@@ -87,9 +108,36 @@ fn open(path: &Path, snapshot: bool) -> Result<File, CommandFailure> {
     opened.map_err(|error| cannot_open(path, snapshot, error))
 }
 
-fn format_of(head: &[u8]) -> Option<DiskFormat> {
+/// The first bytes of a file, and its last sector.
+fn ends(file: &mut File) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    file.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(SECTOR_BYTES as u64)))?;
+    let mut end = Vec::with_capacity(SECTOR_BYTES);
+    file.by_ref().take(SECTOR_BYTES as u64).read_to_end(&mut end)?;
+    Ok((head, end))
+}
+
+/// A raw disk can end like a fixed VHD, so the name has a say.
+fn is_named_vhd(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| ["vhd", "vpc"].iter().any(|known| extension == *known))
+}
+
+fn format_of(head: &[u8], end: &[u8], is_named_vhd: bool) -> Option<DiskFormat> {
     if head.starts_with(&QCOW2_MAGIC) {
         return Some(DiskFormat::Qcow2);
+    }
+    if head.starts_with(&VMDK_MAGIC) {
+        let is_stream = head.windows(STREAM.len()).any(|window| window == STREAM);
+        return Some(match is_stream {
+            true => DiskFormat::VmdkStream,
+            false => DiskFormat::Vmdk,
+        });
+    }
+    if head.starts_with(&VHD_COOKIE) || is_named_vhd && end.starts_with(&VHD_COOKIE) {
+        return Some(DiskFormat::Vhd);
     }
     head.get(SECTOR_BYTES..)?
         .starts_with(&GPT_SIGNATURE)
@@ -121,14 +169,32 @@ mod tests {
 
     #[test]
     fn formats_are_told_apart_by_content() {
-        let mut raw = vec![0; 2 * SECTOR_BYTES];
+        let mut raw = vec![0; HEAD_BYTES];
         raw[SECTOR_BYTES..SECTOR_BYTES + 8].copy_from_slice(&GPT_SIGNATURE);
-        assert_eq!(format_of(&raw), Some(DiskFormat::Raw));
+        let found = |head: &[u8]| format_of(head, &[0; SECTOR_BYTES], false);
+        assert_eq!(found(&raw), Some(DiskFormat::Raw));
+        assert_eq!(format_of(&raw, &VHD_COOKIE, false), Some(DiskFormat::Raw));
+        assert_eq!(format_of(&raw, &VHD_COOKIE, true), Some(DiskFormat::Vhd));
+        assert_eq!(found(&VHD_COOKIE), Some(DiskFormat::Vhd));
+        raw[..4].copy_from_slice(&VMDK_MAGIC);
+        assert_eq!(found(&raw), Some(DiskFormat::Vmdk));
+        raw[600..600 + STREAM.len()].copy_from_slice(STREAM);
+        assert_eq!(found(&raw), Some(DiskFormat::VmdkStream));
         raw[..4].copy_from_slice(&QCOW2_MAGIC);
-        assert_eq!(format_of(&raw), Some(DiskFormat::Qcow2));
-        assert_eq!(format_of(b"#!/bin/sh\n"), None);
-        assert_eq!(format_of(&[0; 2 * SECTOR_BYTES]), None);
-        assert_eq!(format_of(b""), None);
+        assert_eq!(found(&raw), Some(DiskFormat::Qcow2));
+        assert_eq!(found(b"#!/bin/sh\n"), None);
+        assert_eq!(found(&[0; 2 * SECTOR_BYTES]), None);
+        assert_eq!(found(b""), None);
+    }
+
+    #[test]
+    fn a_stream_is_only_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("disk.vmdk");
+        std::fs::write(&path, [VMDK_MAGIC.as_slice(), STREAM].concat()).expect("a file");
+        let failure = probe(&path, false).expect_err("refused");
+        assert!(failure.hints()[0].contains("--snapshot"), "{:?}", failure.hints());
+        assert_eq!(probe(&path, true).expect("a disk").format.name(), "vmdk");
     }
 
     #[test]

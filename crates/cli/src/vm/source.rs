@@ -14,7 +14,7 @@ use crate::failure::CommandFailure;
 
 /// Where large files that nobody keeps go (file-hierarchy(7)), unless TMPDIR says otherwise; /tmp may be memory.
 const LARGE_TEMPORARY_FOLDER: &str = "/var/tmp";
-const DISK_EXTENSIONS: [&str; 4] = ["qcow2", "raw", "img", "iso"];
+const DISK_EXTENSIONS: [&str; 6] = ["qcow2", "raw", "img", "iso", "vmdk", "vhd"];
 
 /// Opens the store of images.
 pub(crate) type OpenStore<'a> = &'a dyn Fn() -> Result<Store, Box<dyn Failure>>;

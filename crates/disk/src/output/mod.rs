@@ -4,12 +4,17 @@ mod filled;
 mod qcow2;
 mod raw;
 mod target;
+mod vhd;
+mod vmdk;
 
 pub(crate) use filled::{Deflater, Filled};
 pub(crate) use raw::Raw;
 pub(crate) use target::Target;
 
+use osmith_formats::vhd::{Description, fixed_footer};
 use qcow2::Qcow2;
+use vhd::DynamicVhd;
+use vmdk::Vmdk;
 
 use crate::error::WriteError;
 use crate::plan::Plan;
@@ -43,12 +48,28 @@ pub(crate) fn open<'a>(
     plan: &Plan,
     targets: impl Iterator<Item = (OutputFile, Target<'a>, Codec)>,
 ) -> Result<Vec<Box<dyn Output + 'a>>, WriteError> {
-    let size_bytes = plan.size_bytes;
+    let (size_bytes, labels) = (plan.size_bytes, &plan.stored.labels);
     let mut outputs: Vec<Box<dyn Output + 'a>> = Vec::new();
     for (file, target, codec) in targets {
         outputs.push(match file {
             OutputFile::Raw => Box::new(Raw::create(target, size_bytes)?),
             OutputFile::Qcow2 => Box::new(Qcow2::create(target, size_bytes, codec)?),
+            OutputFile::Vmdk => Box::new(Vmdk::create(target, size_bytes, labels.vmdk_content_id)?),
+            OutputFile::Vhd => {
+                let description = Description {
+                    uuid: labels.vhd_uuid,
+                    time_seconds: labels.time_seconds,
+                };
+                let footer = fixed_footer(size_bytes, &description)?;
+                Box::new(Raw::create(target, size_bytes)?.with_footer(footer))
+            }
+            OutputFile::DynamicVhd => {
+                let description = Description {
+                    uuid: labels.dynamic_vhd_uuid,
+                    time_seconds: labels.time_seconds,
+                };
+                Box::new(DynamicVhd::create(target, size_bytes, description)?)
+            }
         });
     }
     Ok(outputs)

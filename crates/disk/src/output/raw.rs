@@ -28,6 +28,8 @@ pub(crate) struct Raw<'a> {
     disk_bytes: u64,
     /// What is written last.
     withheld: Option<Mutex<Vec<u8>>>,
+    /// What follows the disk in the file.
+    footer: Vec<u8>,
 }
 
 impl<'a> Raw<'a> {
@@ -39,7 +41,13 @@ impl<'a> Raw<'a> {
             target,
             disk_bytes,
             withheld: None,
+            footer: Vec::new(),
         })
+    }
+
+    /// The same, with a footer: a fixed VHD.
+    pub(crate) fn with_footer(self, footer: Vec<u8>) -> Self {
+        Raw { footer, ..self }
     }
 
     /// A disk of that size over zeros.
@@ -49,6 +57,7 @@ impl<'a> Raw<'a> {
             target,
             disk_bytes,
             withheld: Some(Mutex::default()),
+            footer: Vec::new(),
         }
     }
 
@@ -91,6 +100,10 @@ impl Output for Raw<'_> {
     fn stop(&self) {}
 
     fn finish(self: Box<Self>) -> Result<(), WriteError> {
+        if !self.footer.is_empty() {
+            bypass_page_cache(self.target.file, false);
+            self.target.write_at(&self.footer, self.disk_bytes)?;
+        }
         let Some(withheld) = &self.withheld else {
             return Ok(());
         };
@@ -118,7 +131,7 @@ impl WriteChunk for RawWriter<'_> {
 }
 
 /// What must be written of the bytes: all but longer stretches of zeros.
-fn data_runs(bytes: &[u8]) -> Vec<Range<usize>> {
+pub(super) fn data_runs(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for (index, block) in bytes.chunks(BLOCK_BYTES).enumerate() {
         if is_zero(block) {
