@@ -17,6 +17,7 @@ pub(crate) struct VmArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum VmCommand {
     Run(RunArgs),
+    Define(DefineArgs),
 }
 
 /// Boot a disk or an image in a virtual machine
@@ -77,4 +78,73 @@ pub(crate) enum AcceleratorChoice {
     Kvm,
     /// By translation, on any computer
     Tcg,
+}
+
+/// Print what libvirt has to be told to run a disk
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing is run and nothing is changed: the command line or the XML goes to standard output.
+libvirt opens the disk where it is; for machines of the whole computer (qemu:///system) that is best
+below /var/lib/libvirt/images. The machine gets UEFI without secure boot, or BIOS.
+
+Examples:
+  osmith vm define output/qcow2/disk.qcow2
+  osmith vm define --name web --memory 4GiB --cpus 2 output/qcow2/disk.qcow2 | sh
+  osmith vm define --form xml --name web output/qcow2/disk.qcow2 > web.xml && virsh define web.xml")]
+pub(crate) struct DefineArgs {
+    /// What is printed
+    #[arg(long, value_enum, default_value_t = DefineForm::VirtInstall)]
+    pub(crate) form: DefineForm,
+    /// Name of the machine
+    #[arg(long, default_value = "osmith")]
+    pub(crate) name: String,
+    /// Memory of the machine
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse, default_value = "4GiB")]
+    pub(crate) memory: u64,
+    /// Processors of the machine
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) cpus: u16,
+    /// What its network card is connected to: a network of libvirt, bridge=NAME, or user
+    #[arg(long, value_name = "NETWORK", default_value = "default")]
+    pub(crate) network: String,
+    /// What starts it
+    #[arg(long, value_enum, default_value_t = FirmwareChoice::Uefi)]
+    pub(crate) firmware: FirmwareChoice,
+    /// The processor it has
+    #[arg(long = "arch", value_enum, value_name = "ARCH", default_value_t = VmArchitecture::Amd64)]
+    pub(crate) architecture: VmArchitecture,
+    /// The operating system, as osinfo-query(1) calls it
+    #[arg(long, value_name = "OS", default_value = "detect=on,require=off")]
+    pub(crate) osinfo: String,
+    /// The disk
+    pub(crate) disk: PathBuf,
+}
+
+/// What is printed of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DefineForm {
+    /// A command line of virt-install
+    VirtInstall,
+    /// A domain of libvirt, for virsh define
+    Xml,
+}
+
+/// What starts a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FirmwareChoice {
+    /// UEFI, without secure boot
+    Uefi,
+    /// The BIOS of a PC
+    Bios,
+}
+
+/// The processor of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VmArchitecture {
+    /// x86-64
+    #[value(alias = "x86_64")]
+    Amd64,
+    /// 64-bit ARM
+    #[value(alias = "aarch64")]
+    Arm64,
 }

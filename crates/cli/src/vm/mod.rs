@@ -10,6 +10,7 @@
 
 mod accelerator;
 mod arguments;
+mod define;
 mod disk;
 mod firmware;
 mod forward;

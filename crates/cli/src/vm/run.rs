@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::accelerator::Probe;
 use super::arguments::{RunArgs, VmArgs, VmCommand};
+use super::define::define;
 use super::disk::{self, Disk};
 use super::firmware::{self, Firmware};
 use super::forward::{self, Forward};
@@ -35,7 +36,13 @@ const CONSOLE_LINES: usize = 8;
 
 /// Runs `osmith vm`.
 pub(crate) fn run(arguments: &VmArgs, open_store: OpenStore<'_>, observer: &dyn Observer) -> CommandResult {
-    let VmCommand::Run(arguments) = &arguments.command;
+    match &arguments.command {
+        VmCommand::Run(arguments) => run_machine(arguments, open_store, observer),
+        VmCommand::Define(arguments) => define(arguments),
+    }
+}
+
+fn run_machine(arguments: &RunArgs, open_store: OpenStore<'_>, observer: &dyn Observer) -> CommandResult {
     // What this computer lacks is said before a disk is made.
     let qemu = Qemu::find()?;
     let template = firmware::find(Path::new("/")).ok_or_else(qemu::firmware_missing)?;

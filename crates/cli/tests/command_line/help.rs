@@ -25,6 +25,7 @@ const COMMANDS: &[&str] = &[
     "install to-filesystem",
     "vm",
     "vm run",
+    "vm define",
     "status",
     "etc",
     "etc diff",

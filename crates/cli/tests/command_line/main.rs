@@ -9,3 +9,4 @@ mod pulls;
 mod registries;
 mod silence;
 mod users;
+mod virtual_machines;
