@@ -1,27 +1,36 @@
 //! What a disk holds, from the first sector to the last.
 //!
 //! ```text
-//! │partition table│1 MiB: EFI system partition│boot│file systems of their own, swap│root, ext4│1 MiB: table again│
+//! │partition table│1 MiB: BIOS boot│EFI system partition│boot│file systems of their own, swap│root, ext4│table again│
 //! ```
 //!
 //! The root file system comes last, so that it can grow with the disk.
 
+use std::io::{self, Read};
+
+use osmith_formats::fat32;
 use osmith_formats::gpt::{BACKUP_SECTORS, Guid, SECTOR_BYTES, Table};
+use osmith_formats::grub::BOOT_CODE_BYTES;
 use osmith_formats::tree::{Inode, InodeId, Node, Tree};
+use osmith_formats::verity::Digest;
+use osmith_image::Reference;
 use osmith_image::store::{Image, Store};
+use osmith_machine::entry::BootEntry;
 use osmith_machine::install::{Deployment, FileData, InstallFile};
 
+use crate::bios::{self, BiosBoot, BiosBootRequest};
 use crate::chunk::Piece;
 use crate::error::PlanError;
 use crate::identity::Identity;
 use crate::mounts;
 use crate::spec::{FileSystem, PartitionSpec, Purpose};
-use crate::volume::{GRAIN_BYTES, Named, Volume, VolumeLayout};
+use crate::volume::{Format, GRAIN_BYTES, Named, Volume, VolumeLayout};
 
 /// The whole of other metadata, at most.
 const FIXED_BYTES: u64 = 4 << 20;
 /// Where boot entries and kernels are, of an EFI system partition or beside it.
-const BOOT_FOLDERS: [&str; 2] = ["EFI/Linux", "loader/entries"];
+const BOOT_FOLDERS: [&str; 2] = ["EFI/Linux", BOOT_ENTRIES];
+const BOOT_ENTRIES: &str = "loader/entries";
 
 /// A disk without its partition table.
 #[derive(Debug)]
@@ -30,6 +39,8 @@ pub(crate) struct Contents {
     pub(crate) sources: Vec<FileData>,
     /// In the order of the disk; the root file system is the last one.
     pub(crate) volumes: Vec<Volume>,
+    /// The code of the boot sector, if BIOS machines start from the disk.
+    pub(crate) boot_code: Option<[u8; BOOT_CODE_BYTES]>,
 }
 
 /// Where the parts of a disk are.
@@ -49,6 +60,7 @@ pub(crate) struct Extent {
 
 /// What a disk is made of.
 pub(crate) struct Parts<'a> {
+    pub(crate) image_name: &'a Reference,
     pub(crate) image: &'a Image,
     pub(crate) store: &'a Store,
     pub(crate) identity: &'a Identity<'a>,
@@ -60,6 +72,12 @@ impl Contents {
     /// What a disk of the deployment holds. The sizes come later.
     pub(crate) fn of(mut deployment: Deployment, parts: &Parts<'_>) -> Result<Self, PlanError> {
         let mut volumes = boot_volumes(&mut deployment, parts);
+        let bios_boot = bios_boot(&deployment.sources, &volumes, parts)?;
+        let boot_code = bios_boot.as_ref().map(|bios| bios.boot_code);
+        if let Some(bios) = bios_boot {
+            // The first one: its place is known before all sizes are.
+            volumes.insert(0, parts.named("bios boot", None).bios_boot(bios.core_image));
+        }
         volumes.extend(own_volumes(&mut deployment, parts)?);
         mounts::add_to_fstab(&mut deployment, &volumes, parts.store)?;
         let root = parts.named("root", parts.wanted(|purpose| *purpose == Purpose::Root));
@@ -67,6 +85,7 @@ impl Contents {
         Ok(Contents {
             sources: deployment.sources,
             volumes,
+            boot_code,
         })
     }
 
@@ -153,10 +172,14 @@ impl Contents {
 /// Everything on a disk, in its order.
 pub(crate) fn pieces<'a>(
     table: &Table,
+    boot_code: Option<&[u8; BOOT_CODE_BYTES]>,
     geometry: &'a Geometry,
     layouts: &'a [VolumeLayout<'a>],
 ) -> Result<impl Iterator<Item = Piece> + Send + 'a, PlanError> {
-    let written = table.to_bytes()?;
+    let mut written = table.to_bytes()?;
+    if let (Some(code), Some(place)) = (boot_code, written.primary.first_chunk_mut()) {
+        *place = *code;
+    }
     let backup_offset = geometry.disk_bytes - BACKUP_SECTORS * SECTOR_BYTES;
     let volumes = layouts.iter().zip(&geometry.extents);
     Ok(std::iter::once(Piece::bytes(0, written.primary))
@@ -196,6 +219,52 @@ fn boot_volumes(deployment: &mut Deployment, parts: &Parts<'_>) -> Vec<Volume> {
     let spec = parts.wanted(|purpose| *purpose == Purpose::Esp);
     let esp = parts.named("esp", spec).esp(esp, boot.is_none());
     [Some(esp), boot].into_iter().flatten().collect()
+}
+
+/// What a BIOS machine starts from, if the image has GRUB: it reads the boot entries of these volumes.
+fn bios_boot(
+    sources: &[FileData],
+    volumes: &[Volume],
+    parts: &Parts<'_>,
+) -> Result<Option<BiosBoot>, PlanError> {
+    let entries = volumes.iter().find_map(|volume| match &volume.format {
+        Format::Fat32 { tree, options } => {
+            let folder = tree.lookup(BOOT_ENTRIES.as_bytes())?;
+            Some((entries_of(tree, folder, sources), options.volume_id))
+        }
+        _ => None,
+    });
+    let Some((entries, volume_id)) = entries else {
+        return Ok(None);
+    };
+    let request = BiosBootRequest {
+        entries: &entries,
+        volume_id,
+        core_lba: GRAIN_BYTES / SECTOR_BYTES,
+    };
+    let mut object = |digest: &Digest| {
+        let mut bytes = Vec::new();
+        let mut object = parts.store.read_object(digest).map_err(io::Error::other)?;
+        object.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let made = bios::bios_boot(&parts.image.tree(parts.store)?, &mut object, &request);
+    made.map_err(|source| PlanError::BiosBoot {
+        image: parts.image_name.to_string(),
+        source: Box::new(source),
+    })
+}
+
+fn entries_of(tree: &Tree<fat32::File>, folder: InodeId, sources: &[FileData]) -> Vec<BootEntry> {
+    let files = tree.inode(folder).entries().into_iter().flatten();
+    let texts = files.filter_map(|(_, id)| match &tree.inode(*id).node {
+        Node::Regular(file) => match sources.get(file.source as usize)? {
+            FileData::Bytes(bytes) => Some(String::from_utf8_lossy(bytes)),
+            FileData::Object(_) | FileData::Record(_) => None,
+        },
+        _ => None,
+    });
+    texts.map(|text| BootEntry::parse(&text)).collect()
 }
 
 /// Moves boot entries and kernels into a tree of their own.

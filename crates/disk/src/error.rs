@@ -9,6 +9,7 @@ use osmith_image::store::StoreError;
 use osmith_machine::install::InstallError;
 use osmith_report::{Class, Failure, Interrupted};
 
+use crate::bios::BiosBootError;
 use crate::bytes::Size;
 use crate::spec::ImageType;
 
@@ -33,6 +34,14 @@ pub enum PlanError {
         image: String,
         /// Why.
         source: Box<InstallError>,
+    },
+    /// The image has GRUB for BIOS machines, and it does not work out.
+    #[error("cannot make a disk of image '{image}' that starts on BIOS machines")]
+    BiosBoot {
+        /// The image.
+        image: String,
+        /// Why.
+        source: Box<BiosBootError>,
     },
     /// The disk that was asked for is too small.
     #[error("a disk of {} is too small for image '{image}', which needs {} at least", Size(*size_bytes), Size(*minimum_bytes))]
@@ -301,6 +310,7 @@ impl Failure for PlanError {
         match self {
             PlanError::Store(error) => error.class(),
             PlanError::Install { source, .. } => source.class(),
+            PlanError::BiosBoot { source, .. } => source.class(),
             PlanError::TooSmall { .. } | PlanError::DeviceTooSmall { .. } | PlanError::TooLarge { .. } => {
                 Class::Usage
             }
@@ -317,6 +327,7 @@ impl Failure for PlanError {
         match self {
             PlanError::Store(error) => error.hints(),
             PlanError::Install { source, .. } => source.hints(),
+            PlanError::BiosBoot { source, .. } => source.hints(),
             PlanError::TooSmall { minimum_bytes, .. } => {
                 vec![format!(
                     "ask for --size {} or more, or leave the size out",

@@ -171,7 +171,9 @@ fn write_disk(
     let stored = &plan.stored;
     let inconsistent = |_| WriteError::Inconsistent("the plan does not fit itself any more");
     let layouts = stored.contents.layouts().map_err(inconsistent)?;
-    let pieces = contents::pieces(&stored.table, &stored.geometry, &layouts).map_err(inconsistent)?;
+    let boot_code = stored.contents.boot_code.as_ref();
+    let pieces =
+        contents::pieces(&stored.table, boot_code, &stored.geometry, &layouts).map_err(inconsistent)?;
     let sources = Sources::new(&stored.contents.sources, store);
     let done = AtomicU64::new(0);
     let advance = |bytes: u64| {

@@ -4,6 +4,7 @@
 //! writes it, [`execute_on_device()`] onto a disk that is there. The file systems and the partition table are written directly, in one pass from the objects of the
 //! store to the output formats: no right, no device and no program is needed.
 
+mod bios;
 mod bytes;
 mod chunk;
 mod contents;
@@ -22,6 +23,7 @@ mod turn;
 mod volume;
 mod write;
 
+pub use bios::BiosBootError;
 pub use bytes::Size;
 pub use device::{Device, DeviceError};
 pub use error::{FormatError, MountPointReason, Needed, PlanError, WriteError};

@@ -139,6 +139,7 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
         .mtime
         .seconds;
     let parts = Parts {
+        image_name: &spec.image,
         image: &image,
         store,
         identity: &identity,

@@ -14,6 +14,7 @@ use crate::spec::PartitionSpec;
 pub(crate) const GRAIN_BYTES: u64 = 1 << 20;
 pub(crate) const ESP_LABEL: &str = "EFI-SYSTEM";
 pub(crate) const BOOT_LABEL: &str = "BOOT";
+const BIOS_BOOT_NAME: &str = "BIOS-BOOT";
 pub(crate) const ROOT_LABEL: &str = "root";
 
 /// A new kernel comes beside the one that runs and the one to go back to, and goes only when all is done.
@@ -57,6 +58,8 @@ pub(crate) enum Format {
         label: String,
         size_bytes: u64,
     },
+    /// The code of a boot loader, from the first byte on.
+    Code(Vec<u8>),
     Empty,
 }
 
@@ -180,6 +183,11 @@ impl Named<'_> {
         self.partition("swap", Guid::SWAP, format)
     }
 
+    /// What the boot sector of a BIOS machine loads.
+    pub(crate) fn bios_boot(&self, code: Vec<u8>) -> Volume {
+        self.partition(BIOS_BOOT_NAME, Guid::BIOS_BOOT, Format::Code(code))
+    }
+
     /// A partition that is left empty.
     pub(crate) fn empty(&self) -> Volume {
         self.partition("", Guid::LINUX_DATA, Format::Empty)
@@ -214,6 +222,7 @@ impl Volume {
             Format::Ext4 { tree, options } => {
                 ext4::minimum_size_bytes(tree, options, 0).map_err(|error| self.failed(error))?
             }
+            Format::Code(code) => code.len() as u64,
             Format::Fat32 { .. } | Format::Swap { .. } | Format::Empty => GRAIN_BYTES,
         };
         self.at_least(needed)
@@ -227,7 +236,9 @@ impl Volume {
                 let roomy = ext4::roomy_size_bytes(tree, options, free);
                 self.at_least(roomy.map_err(|error| self.failed(error))?)
             }
-            Format::Fat32 { .. } | Format::Swap { .. } | Format::Empty => self.smallest_bytes(),
+            Format::Fat32 { .. } | Format::Swap { .. } | Format::Code(_) | Format::Empty => {
+                self.smallest_bytes()
+            }
         }
     }
 
@@ -257,7 +268,7 @@ impl Volume {
             }
             Format::Ext4 { options, .. } => options.size_bytes = partition_bytes,
             Format::Swap { size_bytes, .. } => *size_bytes = partition_bytes,
-            Format::Empty => {}
+            Format::Code(_) | Format::Empty => {}
         }
         self.layout().map(drop)
     }
@@ -279,7 +290,7 @@ impl Volume {
             Format::Fat32 { .. } => "vfat",
             Format::Ext4 { .. } => "ext4",
             Format::Swap { .. } => "swap",
-            Format::Empty => "",
+            Format::Code(_) | Format::Empty => "",
         }
     }
 
@@ -292,7 +303,7 @@ impl Volume {
             }
             Format::Ext4 { options, .. } => Some(Guid::from_bytes(options.uuid).to_string()),
             Format::Swap { uuid, .. } => Some(uuid.to_string()),
-            Format::Empty => None,
+            Format::Code(_) | Format::Empty => None,
         }
     }
 
@@ -304,6 +315,7 @@ impl Volume {
                 true => file.size_bytes + ext4::verity_region_bytes(file.size_bytes),
                 false => file.size_bytes,
             }),
+            Format::Code(code) => code.len() as u64,
             Format::Swap { .. } | Format::Empty => 0,
         }
     }
@@ -315,7 +327,7 @@ impl Volume {
                 true => ext4::verity_region_bytes(file.size_bytes),
                 false => 0,
             }),
-            Format::Fat32 { .. } | Format::Swap { .. } | Format::Empty => 0,
+            Format::Fat32 { .. } | Format::Swap { .. } | Format::Code(_) | Format::Empty => 0,
         }
     }
 
@@ -323,7 +335,7 @@ impl Volume {
     pub(crate) fn metadata_bytes(&self) -> u64 {
         match &self.format {
             Format::Ext4 { tree, .. } => tree.arena_len() as u64 * INODE_AND_NAME_BYTES,
-            Format::Fat32 { .. } | Format::Swap { .. } | Format::Empty => 0,
+            Format::Fat32 { .. } | Format::Swap { .. } | Format::Code(_) | Format::Empty => 0,
         }
     }
 
@@ -343,6 +355,7 @@ impl Volume {
             } => swap::header(*size_bytes, *uuid, label)
                 .map(VolumeLayout::Bytes)
                 .map_err(|error| self.failed(error)),
+            Format::Code(code) => Ok(VolumeLayout::Bytes(code.clone())),
             Format::Empty => Ok(VolumeLayout::Bytes(Vec::new())),
         }
     }

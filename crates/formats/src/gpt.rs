@@ -54,6 +54,8 @@ impl Guid {
     pub const EXTENDED_BOOT_LOADER: Guid = Guid(0xbc13c2ff_59e6_4262_a352_b275fd6f7172_u128.to_be_bytes());
     /// Swap space.
     pub const SWAP: Guid = Guid(0x0657fd6d_a4ab_43c4_84e5_0933c84b4f4f_u128.to_be_bytes());
+    /// A partition with the code of a boot loader for BIOS machines.
+    pub const BIOS_BOOT: Guid = Guid(0x21686148_6449_6e6f_744e_656564454649_u128.to_be_bytes());
     /// A partition of Linux data without a more telling type.
     pub const LINUX_DATA: Guid = Guid(0x0fc63daf_8483_4772_8e79_3d69d8477de4_u128.to_be_bytes());
 

@@ -13,6 +13,7 @@ pub mod entry;
 pub mod esp;
 pub mod etc;
 pub mod failures;
+pub mod grub;
 pub mod health;
 pub mod install;
 mod kargs_d;
