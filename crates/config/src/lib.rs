@@ -22,9 +22,8 @@ mod toml;
 mod value;
 
 pub use model::{
-    Configuration, Directory, Disk, File, FileContents, Firewall, FirewallZone, Group, IgnitionFirstboot,
-    Locale, Mount, Owner, Partition, PartitionContents, Password, Services, SshKey, Sshd, Storage, Timezone,
-    User,
+    Configuration, Directory, Disk, File, FileContents, Firewall, FirewallZone, Group, Locale, Mount, Owner,
+    Partition, PartitionContents, Password, Services, SshKey, Sshd, Storage, Timezone, User,
 };
 pub use problem::{ConfigurationError, Position, Positions, Problem};
 

@@ -2,7 +2,7 @@
 //!
 //! What errors of a later stage must name has a `key`: where it comes from, in the words of its file.
 
-use crate::problem::Positions;
+use crate::problem::{ConfigurationError, Positions, Problem};
 
 /// What is configured beside what the image is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,8 +29,6 @@ pub struct Configuration {
     pub directories: Vec<Directory>,
     /// Files.
     pub files: Vec<File>,
-    /// How the first start asks Ignition for more.
-    pub ignition_firstboot: Option<IgnitionFirstboot>,
     /// Settings of the SSH server.
     pub sshd: Sshd,
     /// The name of the machine.
@@ -43,8 +41,73 @@ pub struct Configuration {
     pub services: Services,
     /// What firewalld lets through.
     pub firewall: Firewall,
+    /// The name of the file, for errors.
+    pub file: Option<String>,
     /// Where the keys stand in the file.
     pub positions: Positions,
+}
+
+impl Configuration {
+    /// What is wrong with it, found by who applies it: keys, reasons and remedies. `None` if that is nothing.
+    pub fn error(&self, found: Vec<(String, String, String)>) -> Option<ConfigurationError> {
+        let problem = |(key, reason, remedy): (String, String, String)| Problem {
+            position: self.positions.of(&key),
+            key,
+            reason,
+            remedy,
+        };
+        let mut problems: Vec<_> = found.into_iter().map(problem).collect();
+        problems.sort_by_key(|problem| problem.position);
+        (!problems.is_empty()).then(|| ConfigurationError {
+            file: self.file.clone(),
+            problems,
+        })
+    }
+
+    /// Puts in what is in local files, which `read` reads by their paths.
+    pub fn read_local_files<E: std::fmt::Display>(
+        &mut self,
+        mut read: impl FnMut(&str) -> Result<Vec<u8>, E>,
+    ) -> Result<(), ConfigurationError> {
+        let mut found = Vec::new();
+        for file in &mut self.files {
+            let FileContents::Local(path) = &file.contents else {
+                continue;
+            };
+            match read(path) {
+                Ok(bytes) => file.contents = FileContents::Bytes(bytes),
+                Err(error) => {
+                    let reason = format!("cannot read '{path}': {error}");
+                    found.push((format!("{}.uri", file.key), reason, "check the path".to_owned()));
+                }
+            }
+        }
+        self.error(found).map_or(Ok(()), Err)
+    }
+
+    /// Whether it changes nothing of the machine's files.
+    pub fn changes_no_files(&self) -> bool {
+        let Configuration {
+            users,
+            groups,
+            ssh_keys,
+            directories,
+            files,
+            ..
+        } = self;
+        users.is_empty()
+            && groups.is_empty()
+            && ssh_keys.is_empty()
+            && directories.is_empty()
+            && files.is_empty()
+            && self.sshd == Sshd::default()
+            && self.hostname.is_none()
+            && self.timezone == Timezone::default()
+            && self.locale == Locale::default()
+            && self.services == Services::default()
+            && self.firewall == Firewall::default()
+            && self.architecture.is_none()
+    }
 }
 
 /// An account.
@@ -235,15 +298,6 @@ pub enum FileContents {
     Bytes(Vec<u8>),
     /// What is in the file of this path where osmith runs.
     Local(String),
-}
-
-/// What Ignition does when the machine starts for the first time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IgnitionFirstboot {
-    /// It fetches its configuration from there.
-    Url(String),
-    /// It takes what the platform has.
-    Empty,
 }
 
 /// Settings of the SSH server; what is not set stays as it is in the image.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use osmith_config::Configuration;
 use osmith_disk::{Compression, Destination, ImageType, Spec};
 use osmith_formats::tree::{Content, Metadata};
 use osmith_image::layer::{LayerBuilder, LayerNode, LayerPath};
@@ -149,6 +150,7 @@ fn spec(types: &[ImageType], compression: Compression) -> Spec {
         kernel_arguments: Vec::new(),
         follows: name(),
         partitions: Vec::new(),
+        configuration: Configuration::default(),
     }
 }
 

@@ -11,6 +11,7 @@ use osmith_report::{Class, Failure, Interrupted};
 
 use crate::bios::BiosBootError;
 use crate::bytes::Size;
+use crate::customize::CustomizeError;
 use crate::spec::ImageType;
 
 /// Why a disk cannot be planned.
@@ -27,6 +28,9 @@ pub enum PlanError {
         /// Its architecture.
         architecture: String,
     },
+    /// The configuration does not suit the image.
+    #[error(transparent)]
+    Configuration(#[from] CustomizeError),
     /// The image cannot be deployed: no kernel, no boot loader ...
     #[error("cannot make a disk of image '{image}'")]
     Install {
@@ -310,6 +314,7 @@ impl Failure for PlanError {
         match self {
             PlanError::Store(error) => error.class(),
             PlanError::Install { source, .. } => source.class(),
+            PlanError::Configuration(error) => error.class(),
             PlanError::BiosBoot { source, .. } => source.class(),
             PlanError::TooSmall { .. } | PlanError::DeviceTooSmall { .. } | PlanError::TooLarge { .. } => {
                 Class::Usage

@@ -8,6 +8,7 @@ mod bios;
 mod bytes;
 mod chunk;
 mod contents;
+mod customize;
 mod device;
 mod error;
 mod execute;
@@ -25,6 +26,7 @@ mod write;
 
 pub use bios::BiosBootError;
 pub use bytes::Size;
+pub use customize::CustomizeError;
 pub use device::{Device, DeviceError};
 pub use error::{FormatError, MountPointReason, Needed, PlanError, WriteError};
 pub use execute::{Destination, Written, execute, execute_on_device};

@@ -1,15 +1,19 @@
 //! The plan: from what is wanted and what the image is to everything that will be on the disk.
 
 use std::fmt;
+use std::io::{self, Read as _};
 
 use osmith_formats::gpt::{Guid, Table};
+use osmith_formats::tree::Tree;
 use osmith_image::store::{Image, Store};
 use osmith_machine::install::{Architecture, Deployment, InstallOptions, deployment_of_stored};
+use osmith_machine::kernel_arguments;
 use osmith_machine::origin::ImageSource;
 use serde::Serialize;
 
 use crate::bytes::Size;
 use crate::contents::{Contents, Geometry, Parts};
+use crate::customize::customize;
 use crate::error::PlanError;
 use crate::identity::{Identity, Labels};
 use crate::spec::{Codec, ImageType, OutputFile, Spec};
@@ -183,17 +187,46 @@ fn deploy(
     architecture: Architecture,
     identity: &Identity<'_>,
 ) -> Result<Deployment, PlanError> {
+    let mut kernel_arguments = spec.kernel_arguments.clone();
+    let configured = spec.configuration.kernel_arguments.as_deref().unwrap_or_default();
+    kernel_arguments::append(&mut kernel_arguments, kernel_arguments::split(configured));
     let options = InstallOptions {
         root: format!("UUID={}", identity.guid("root")),
-        kernel_arguments: spec.kernel_arguments.clone(),
+        kernel_arguments,
         source: ImageSource::registry(&spec.follows.to_string()),
         missing_verity_allowed: false,
+        local: local(store, spec, image, identity)?,
     };
     let source = deployment_of_stored(store, image, architecture, &options);
     source.map_err(|source| PlanError::Install {
         image: spec.image.to_string(),
         source: Box::new(source),
     })
+}
+
+/// The tree of the image as the configuration wants it on this machine, if it wants something.
+fn local(
+    store: &Store,
+    spec: &Spec,
+    image: &Image,
+    identity: &Identity<'_>,
+) -> Result<Option<Tree>, PlanError> {
+    if spec.configuration.changes_no_files() {
+        return Ok(None);
+    }
+    let changed = customize(
+        image.tree(store)?,
+        &spec.configuration,
+        &image.config.architecture,
+        identity,
+        &mut |digest| {
+            let mut bytes = Vec::new();
+            let mut object = store.read_object(digest).map_err(io::Error::other)?;
+            object.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        },
+    );
+    Ok(Some(changed?))
 }
 
 fn choose_geometry(spec: &Spec, disk_bytes: Option<u64>, contents: &Contents) -> Result<Geometry, PlanError> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use osmith_config::Configuration;
 use osmith_formats::gpt::Guid;
 use osmith_formats::{qcow2, vhd, vmdk};
 use osmith_image::Reference;
@@ -26,6 +27,8 @@ pub struct Spec {
     pub follows: Reference,
     /// What is wanted of partitions: of the two that every disk has, and beside them.
     pub partitions: Vec<PartitionSpec>,
+    /// What the machine is beside its image. Of its partitions, [`partitions`](Self::partitions) are made.
+    pub configuration: Configuration,
 }
 
 /// A partition that is wanted.

@@ -298,6 +298,7 @@ impl Mounted {
             kernel_arguments: vec!["console=ttyS0".to_owned()],
             source: ImageSource::registry(&sample::reference().to_string()),
             missing_verity_allowed: !target.has_verity(),
+            local: None,
         };
         let deployment = deployment_of_stored(store, &image, Architecture::X86_64, &options).unwrap();
         target.write(&deployment, store, &Silent).unwrap();

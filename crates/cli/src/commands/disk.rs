@@ -1,5 +1,6 @@
 //! `osmith disk`: an image becomes a disk.
 
+use osmith_config::Configuration;
 use osmith_disk::{Compression, Destination, ImageType, Plan, Spec, Written, execute, plan};
 use osmith_image::Reference;
 use osmith_image::store::Store;
@@ -51,6 +52,7 @@ fn spec(args: &DiskArgs, image: Reference, follows: Reference) -> Spec {
         follows,
         image,
         partitions: Vec::new(),
+        configuration: Configuration::default(),
         types,
         size_bytes: args.size,
         seed: args.seed,

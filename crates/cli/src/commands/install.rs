@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use osmith_config::Configuration;
 use osmith_disk::{Compression, Device, Spec, execute_on_device, plan_for_device};
 use osmith_image::Reference;
 use osmith_image::store::Store;
@@ -24,6 +25,7 @@ pub(crate) fn to_disk(args: &ToDiskArgs, store: &Store, observer: &dyn Observer)
         image,
         follows,
         partitions: Vec::new(),
+        configuration: Configuration::default(),
         types: Vec::new(),
         size_bytes: None,
         seed: seed(args.seed)?,
@@ -68,6 +70,7 @@ pub(crate) fn to_filesystem(
         kernel_arguments: args.image.karg.clone(),
         source: ImageSource::registry(&follows.to_string()),
         missing_verity_allowed: !target.has_verity(),
+        local: None,
     };
     let title = format!("install {name} onto {}", args.root.display());
     let deployment = single_step(observer, title, |_| {

@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use osmith_config::Configuration;
 use osmith_disk::{Compression, Destination, ImageType, Spec, execute, plan};
 use osmith_image::Reference;
 use osmith_image::store::Store;
@@ -68,6 +69,7 @@ fn make_disk(
     let image: Reference = image.parse()?;
     let spec = Spec {
         partitions: Vec::new(),
+        configuration: Configuration::default(),
         follows: store.resolve(&image)?.unwrap_or_else(|| image.qualified()),
         image,
         types: vec![ImageType::Raw],

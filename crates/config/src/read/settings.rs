@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use super::rules::{hostname, is_word};
 use super::{Fields, Seen, Text};
-use crate::model::{
-    Configuration, Firewall, FirewallZone, IgnitionFirstboot, Locale, Services, Sshd, Timezone,
-};
+use crate::model::{Configuration, Firewall, FirewallZone, Locale, Services, Sshd, Timezone};
 use crate::problem::Problems;
 use crate::value::below;
 
@@ -18,7 +16,6 @@ pub(super) fn read(customizations: &Fields, problems: &mut Problems) -> Configur
         .filter(|name| hostname(name, problems));
     Configuration {
         kernel_arguments: kernel_arguments(&customizations.table("kernel"), problems),
-        ignition_firstboot: firstboot(&customizations.table("ignition").table("firstboot"), problems),
         sshd: sshd(&customizations.table("sshd"), problems),
         hostname: hostname.map(|name| name.text.to_owned()),
         timezone: timezone(&customizations.table("timezone"), problems),
@@ -60,36 +57,6 @@ fn kernel_arguments(kernel: &Fields, problems: &mut Problems) -> Option<String> 
         append.wrong(problems, reason, "take it away");
     }
     Some(append.text.to_owned())
-}
-
-fn firstboot(table: &Fields, problems: &mut Problems) -> Option<IgnitionFirstboot> {
-    let url = table.text("url");
-    let empty = table.boolean("empty");
-    match (url, empty) {
-        (Some(url), Some(true)) => {
-            url.wrong(
-                problems,
-                "url and empty cannot both be set",
-                "take one of them away",
-            );
-            None
-        }
-        (Some(url), _) => {
-            let known = ["http://", "https://", "tftp://", "s3://", "gs://", "data:"];
-            if !known.iter().any(|scheme| url.text.starts_with(scheme))
-                || url.text.contains([' ', '"', '$', '`'])
-            {
-                url.wrong(
-                    problems,
-                    format!("'{}' is no URL that Ignition fetches", url.text),
-                    "write one that begins with https://",
-                );
-            }
-            Some(IgnitionFirstboot::Url(url.text.to_owned()))
-        }
-        (None, Some(true)) => Some(IgnitionFirstboot::Empty),
-        (None, _) => None,
-    }
 }
 
 fn sshd(table: &Fields, problems: &mut Problems) -> Sshd {

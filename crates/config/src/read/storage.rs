@@ -18,6 +18,8 @@ const LINKS: [(&str, &str); 6] = [
 
 /// Where the EFI system partition is mounted.
 const ESP: &str = "/boot/efi";
+/// Where the boot loader finds kernels and boot entries, if not on the EFI system partition.
+const BOOT: &str = "/boot";
 /// UTF-16 units of a name in the partition table.
 const NAME_MAX_UNITS: usize = 36;
 
@@ -280,10 +282,10 @@ fn check_type(table: &Fields, problems: &mut Problems) -> bool {
 
 fn contents(table: &Fields, problems: &mut Problems) -> Option<PartitionContents> {
     let Some(kind) = table.text("fs_type") else {
-        let is_esp = table
+        let is_for_firmware = table
             .text("mountpoint")
-            .is_some_and(|mountpoint| mountpoint.text == ESP);
-        return Some(match is_esp {
+            .is_some_and(|mountpoint| [ESP, BOOT].contains(&mountpoint.text));
+        return Some(match is_for_firmware {
             true => PartitionContents::Vfat,
             false => PartitionContents::Ext4,
         });
@@ -346,13 +348,11 @@ fn mountpoint<'a>(
                 remedy,
             );
         }
-        (ESP, Some(PartitionContents::Ext4)) => {
-            let reason = "firmware starts from FAT only: /boot/efi cannot be ext4";
+        (path @ (ESP | BOOT), Some(PartitionContents::Ext4)) => {
+            let reason = format!("firmware and boot loader read FAT only: {path} cannot be ext4");
             mountpoint.wrong(problems, reason, "write fs_type = \"vfat\"");
         }
-        (path, Some(PartitionContents::Vfat))
-            if path != ESP && (path == "/" || path == "/boot" || path == "/var") =>
-        {
+        (path @ ("/" | "/var"), Some(PartitionContents::Vfat)) => {
             let reason = format!("{path} has owners and permissions, which FAT does not keep");
             mountpoint.wrong(problems, reason, "write fs_type = \"ext4\"");
         }

@@ -79,7 +79,11 @@ const CUSTOMIZATIONS: &[Key] = &[
     key("disk", Takes::Table(DISK)),
     key("directories", Takes::Tables(DIRECTORY)),
     key("files", Takes::Tables(FILE)),
-    key("ignition", Takes::Table(IGNITION)),
+    refused(
+        "ignition",
+        "Ignition starts from GRUB's menu, which says once that this is the first start; the boot entries of osmith do not",
+        "configure the machine with the other keys, or with a systemd unit of the image that has ConditionFirstBoot=yes",
+    ),
     key("sshd", Takes::Table(SSHD)),
     key("hostname", Takes::Text),
     key("timezone", Takes::Table(TIMEZONE)),
@@ -204,17 +208,6 @@ const FILE: &[Key] = &[
     key("data", Takes::Text),
     key("uri", Takes::Text),
 ];
-
-const IGNITION: &[Key] = &[
-    key("firstboot", Takes::Table(FIRSTBOOT)),
-    refused(
-        "embedded",
-        "the configuration of Ignition is embedded into installers, not into disks",
-        "let firstboot.url say where it is",
-    ),
-];
-
-const FIRSTBOOT: &[Key] = &[key("url", Takes::Text), key("empty", Takes::Boolean)];
 
 const SSHD: &[Key] = &[
     key("password_authentication", Takes::Boolean),

@@ -136,6 +136,7 @@ fn keys_that_no_disk_can_have_say_where_they_belong() {
         ("cacerts", "belongs to the image"),
         ("repositories", "belongs to the image"),
         ("bootloader", "boot menu"),
+        ("ignition", "GRUB's menu"),
     ] {
         let path = format!("customizations.{key}");
         let text = format!("[customizations]\n{key} = {{ x = 1 }}");
@@ -153,12 +154,6 @@ fn keys_that_no_disk_can_have_say_where_they_belong() {
             2,
             "customizations.kernel.name",
             "belongs to the image",
-        ),
-        (
-            "[customizations.ignition.embedded]",
-            1,
-            "customizations.ignition.embedded",
-            "into installers",
         ),
     ]);
 }
@@ -526,16 +521,16 @@ fn disks() {
                 "FAT does not keep",
             ),
             (
-                "minsize = 1\nmountpoint = '/boot'\nfs_type = 'vfat'",
+                "minsize = 1\nmountpoint = '/boot'\nfs_type = 'ext4'",
                 2,
                 "mountpoint",
-                "FAT does not keep",
+                "read FAT only",
             ),
             (
                 "minsize = 1\nmountpoint = '/boot/efi'\nfs_type = 'ext4'",
                 2,
                 "mountpoint",
-                "firmware starts from FAT",
+                "read FAT only",
             ),
             (
                 "minsize = 1\nmountpoint = '/var'\nfs_type = 'swap'",
@@ -762,18 +757,6 @@ fn settings() {
             2,
             "customizations.kernel.append",
             "osmith sets",
-        ),
-        (
-            "[customizations.ignition.firstboot]\nempty = true\nurl = 'https://example.org'",
-            3,
-            "customizations.ignition.firstboot.url",
-            "cannot both be set",
-        ),
-        (
-            "[customizations.ignition.firstboot]\nurl = 'example.org'",
-            2,
-            "customizations.ignition.firstboot.url",
-            "no URL",
         ),
     ]);
     check_in(

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use osmith_config::Configuration;
 use osmith_disk::{Compression, ImageType, Spec};
 use osmith_formats::tree::{Content, Metadata, Timestamp};
 use osmith_image::layer::{LayerBuilder, LayerNode, LayerPath};
@@ -123,6 +124,7 @@ pub(crate) fn spec(types: &[ImageType]) -> Spec {
         kernel_arguments: vec!["console=ttyS0".to_owned()],
         follows: reference(),
         partitions: Vec::new(),
+        configuration: Configuration::default(),
     }
 }
 

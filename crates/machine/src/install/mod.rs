@@ -94,6 +94,9 @@ pub struct InstallOptions {
     pub source: ImageSource,
     /// Whether the machine starts even if its root file system has no fs-verity.
     pub missing_verity_allowed: bool,
+    /// The tree whose `/etc` and `/var` the machine starts with, if these are not the image's. What it has elsewhere does
+    /// not count; contents in the tree may be longer than elsewhere.
+    pub local: Option<Tree>,
 }
 
 /// The contents of a disk.
@@ -131,6 +134,7 @@ pub(crate) struct PreparedImage<'a> {
     /// What starts it.
     pub(crate) files: BootFiles,
     tree: Tree,
+    local: Option<Tree>,
     boot_image: Vec<u8>,
     manifest: &'a [u8],
     config: &'a [u8],
@@ -150,6 +154,7 @@ pub(crate) fn prepare<'a>(
         digest: Digest::of(&boot_image),
         files,
         tree,
+        local: None,
         boot_image,
         manifest: image.manifest,
         config: image.config,
@@ -186,7 +191,13 @@ pub fn deployment(
 ) -> Result<Deployment, InstallError> {
     let architecture = image.architecture;
     let records = std::mem::take(&mut image.records);
-    let prepared = prepare(image, object)?;
+    let mut prepared = prepare(image, object)?;
+    // What is new in it gets the labels of the policy.
+    let local = options
+        .local
+        .clone()
+        .map(|tree| composefs::bootable(tree, object));
+    prepared.local = local.transpose()?;
     let digest = prepared.digest;
     let argument = ComposefsArgument {
         digest,

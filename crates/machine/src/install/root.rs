@@ -23,7 +23,7 @@ pub(super) fn of_fresh_disk(
     let mtime = image.tree.inode(image.tree.root()).metadata.mtime;
     let mut root = Folders::new(mtime, sources);
     add_state(&mut root, &image, state);
-    copy_folder(&mut root, STATE_VAR, &image.tree, "var");
+    copy_folder(&mut root, STATE_VAR, local(&image), "var");
     add_records(&mut root, records);
     repository::create(&mut root);
     repository::add_objects(&mut root, image.tree);
@@ -85,13 +85,18 @@ fn add_state(root: &mut Folders, image: &PreparedImage, state: &DeploymentState)
     let (digest, suffix) = (image.digest, state.suffix);
     let deploy = format!("state/deploy/{digest}");
     let etc = format!("{deploy}/etc{suffix}");
-    copy_folder(root, &etc, &image.tree, "etc");
+    copy_folder(root, &etc, local(image), "etc");
     root.remove(&etc, ".updated");
     root.symlink(&format!("{deploy}/var"), "../../os/default/var");
     root.text(
         &format!("{deploy}/{digest}.origin{suffix}"),
         &state.origin.to_text(),
     );
+}
+
+/// The tree with the machine's own part.
+fn local<'a>(image: &'a PreparedImage) -> &'a Tree {
+    image.local.as_ref().unwrap_or(&image.tree)
 }
 
 /// Copies a folder of the image, or makes an empty one if the image has none.

@@ -100,6 +100,10 @@ impl Sample {
     }
 
     fn deploy(&self) -> Result<Deployment, InstallError> {
+        self.deploy_with(None)
+    }
+
+    fn deploy_with(&self, local: Option<Tree>) -> Result<Deployment, InstallError> {
         let image = InstallImage {
             tree: self.tree.clone(),
             architecture: Architecture::X86_64,
@@ -121,6 +125,7 @@ impl Sample {
             kernel_arguments: vec!["x=1".to_owned(), "a b=c".to_owned(), "d=e f".to_owned()],
             source: ImageSource::registry("registry.example.org/os:1"),
             missing_verity_allowed: false,
+            local,
         };
         deployment(image, &options, &mut |digest| {
             let object = self.objects.get(digest).cloned();
@@ -259,6 +264,29 @@ fn etc_and_var_are_copies_without_verity() {
     let kernel_and_initramfs = [[1; 5000].as_slice(), &[2; 9000]].concat();
     let digest = Sha256Digest::of(&kernel_and_initramfs).to_string();
     assert_eq!(origin.boot_digest.as_deref(), digest.strip_prefix("sha256:"));
+}
+
+#[test]
+fn a_machine_may_start_with_an_etc_of_its_own() {
+    let sample = Sample::new();
+    let mut local = Sample::new();
+    local.file("etc/hostname", b"machine\n");
+    local.file("var/lib/mine", b"x");
+    local.remove("etc/hosts");
+    local.file("usr/lib/os-release", b"ID=other\n");
+    let deployed = sample.deploy_with(Some(local.tree)).unwrap();
+    assert_eq!(deployed.digest, sample.deploy().unwrap().digest);
+    let etc = format!("state/deploy/{}/etc", deployed.digest);
+    assert_eq!(
+        bytes_at(&deployed, &deployed.root, &format!("{etc}/hostname")),
+        b"machine\n"
+    );
+    assert!(deployed.root.lookup(format!("{etc}/hosts").as_bytes()).is_none());
+    assert_eq!(
+        bytes_at(&deployed, &deployed.root, "state/os/default/var/lib/mine"),
+        b"x"
+    );
+    assert_eq!(deployed.title, "Example OS 12");
 }
 
 #[test]

@@ -137,6 +137,7 @@ impl Sample {
             kernel_arguments: vec!["mine=1".to_owned()],
             source: ImageSource::registry("registry.example.org/os:1"),
             missing_verity_allowed: true,
+            local: None,
         };
         let mut read = |digest: &Digest| {
             let mut bytes = Vec::new();
