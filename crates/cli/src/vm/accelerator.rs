@@ -36,8 +36,8 @@ pub(crate) struct Chosen {
 /// What is needed to try an accelerator.
 pub(crate) struct Probe<'a> {
     pub(crate) qemu: &'a Qemu,
-    /// With variables that may be written to.
-    pub(crate) firmware: &'a Firmware,
+    /// With variables that may be written to; none for a BIOS.
+    pub(crate) firmware: Option<&'a Firmware>,
     /// The file that keeps the answer; without one every start tries again.
     pub(crate) cache: Option<PathBuf>,
 }
@@ -97,7 +97,7 @@ impl Probe<'_> {
             accelerator: Accelerator::Kvm,
             cpus: PROBE_CPUS,
             memory_mib: PROBE_MEMORY_MIB,
-            firmware: self.firmware.clone(),
+            firmware: self.firmware.cloned(),
             disk: None,
             attached: Vec::new(),
             forwards: Vec::new(),

@@ -25,7 +25,7 @@ pub(crate) enum VmCommand {
 #[command(after_help = "\
 The terminal becomes the machine's serial console; Ctrl-A x ends the machine at once. Without a terminal the
 console is printed, and Ctrl-C (or SIGTERM) asks the machine to shut down; a second Ctrl-C ends it at once.
-Needs QEMU and UEFI firmware, no root. Uses KVM if it works here, else a slower emulation.
+Needs QEMU and UEFI firmware, no root; with --firmware bios, QEMU alone. Uses KVM if it works here, else a slower emulation.
 
 Examples:
   osmith vm run output/qcow2/disk.qcow2
@@ -55,6 +55,9 @@ pub(crate) struct RunArgs {
     /// Throw away what the machine writes to its disks
     #[arg(long)]
     pub(crate) snapshot: bool,
+    /// What starts it
+    #[arg(long, value_enum, default_value_t = FirmwareChoice::Uefi)]
+    pub(crate) firmware: FirmwareChoice,
     /// How the machine's processors are run
     #[arg(long, value_enum, default_value_t = AcceleratorChoice::Auto)]
     pub(crate) accelerator: AcceleratorChoice,

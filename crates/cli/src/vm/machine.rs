@@ -40,8 +40,8 @@ pub(crate) struct Machine {
     pub(crate) accelerator: Accelerator,
     pub(crate) cpus: u16,
     pub(crate) memory_mib: u64,
-    /// The variables must be a file of this machine alone: it writes to it.
-    pub(crate) firmware: Firmware,
+    /// The variables must be a file of this machine alone: it writes to it. Without, QEMU's own BIOS starts the machine.
+    pub(crate) firmware: Option<Firmware>,
     /// A machine without a disk stops in its firmware.
     pub(crate) disk: Option<Disk>,
     /// Disks that it does not boot from.
@@ -86,7 +86,9 @@ impl Machine {
     }
 
     fn add_firmware(&self, arguments: &mut Arguments) {
-        let Firmware { code, variables } = &self.firmware;
+        let Some(Firmware { code, variables }) = &self.firmware else {
+            return;
+        };
         let flash = |image: &FlashImage, mode: &str| format!("if=pflash,{mode}format={},file=", image.format);
         arguments.path_option("-drive", &flash(code, "readonly=on,"), &code.path, "");
         arguments.path_option("-drive", &flash(variables, ""), &variables.path, "");
@@ -201,10 +203,10 @@ mod tests {
             accelerator: Accelerator::Tcg,
             cpus: 2,
             memory_mib: 2048,
-            firmware: Firmware {
+            firmware: Some(Firmware {
                 code: flash("/fw/code.fd"),
                 variables: flash("/run/1/variables.fd"),
-            },
+            }),
             disk: Some(Disk {
                 path: "output/a,b.qcow2".into(),
                 format: DiskFormat::Qcow2,
@@ -230,6 +232,19 @@ mod tests {
             .filter(|pair| pair[0] == name)
             .map(|pair| pair[1].to_str().expect("text").to_owned())
             .collect()
+    }
+
+    #[test]
+    fn without_firmware_the_bios_of_qemu_is_left_in_place() {
+        let machine = Machine {
+            firmware: None,
+            ..machine()
+        };
+        let drives = values(&machine, "-drive");
+        assert!(
+            drives.iter().all(|drive| drive.starts_with("if=none,")),
+            "{drives:?}"
+        );
     }
 
     #[test]

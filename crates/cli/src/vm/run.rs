@@ -12,7 +12,7 @@ use osmith_report::{Class, Event, Observer, Severity};
 use tempfile::TempDir;
 
 use super::accelerator::Probe;
-use super::arguments::{RunArgs, VmArgs, VmCommand};
+use super::arguments::{FirmwareChoice, RunArgs, VmArgs, VmCommand};
 use super::define::define;
 use super::disk::{self, Disk};
 use super::firmware::{self, Firmware};
@@ -45,7 +45,10 @@ pub(crate) fn run(arguments: &VmArgs, open_store: OpenStore<'_>, observer: &dyn 
 fn run_machine(arguments: &RunArgs, open_store: OpenStore<'_>, observer: &dyn Observer) -> CommandResult {
     // What this computer lacks is said before a disk is made.
     let qemu = Qemu::find()?;
-    let template = firmware::find(Path::new("/")).ok_or_else(qemu::firmware_missing)?;
+    let template = match arguments.firmware {
+        FirmwareChoice::Uefi => Some(firmware::find(Path::new("/")).ok_or_else(qemu::firmware_missing)?),
+        FirmwareChoice::Bios => None,
+    };
     memory_mib(arguments.memory)?;
     require_free_ports(arguments)?;
     let attached = arguments.attach.iter();
@@ -57,7 +60,7 @@ fn run_machine(arguments: &RunArgs, open_store: OpenStore<'_>, observer: &dyn Ob
         boot: bootable.disk.clone(),
         attached,
     };
-    run_disks(arguments, &qemu, &template, disks, observer)?;
+    run_disks(arguments, &qemu, template.as_ref(), disks, observer)?;
     Ok(())
 }
 
@@ -69,7 +72,7 @@ struct Disks {
 fn run_disks(
     arguments: &RunArgs,
     qemu: &Qemu,
-    template: &Firmware,
+    template: Option<&Firmware>,
     disks: Disks,
     observer: &dyn Observer,
 ) -> Result<(), CommandFailure> {
@@ -100,7 +103,7 @@ fn run_disks(
 fn bare_machine(
     arguments: &RunArgs,
     qemu: &Qemu,
-    template: &Firmware,
+    template: Option<&Firmware>,
     folder: &Path,
     disks: Disks,
     observer: &dyn Observer,
@@ -123,13 +126,14 @@ fn bare_machine(
 fn settle_accelerator(
     arguments: &RunArgs,
     qemu: &Qemu,
-    template: &Firmware,
+    template: Option<&Firmware>,
     folder: &Path,
     observer: &dyn Observer,
 ) -> Result<Accelerator, CommandFailure> {
+    let firmware = with_own_variables(template, &folder.join("probe-variables.fd"))?;
     let probe = Probe {
         qemu,
-        firmware: &with_own_variables(template, &folder.join("probe-variables.fd"))?,
+        firmware: firmware.as_ref(),
         cache: runtime_folder().map(|folder| folder.join("accelerator")),
     };
     let chosen = probe.settle(arguments.accelerator);
@@ -150,14 +154,16 @@ fn settle_accelerator(
 }
 
 /// The firmware with a copy of its variables that the machine may write to.
-fn with_own_variables(template: &Firmware, copy: &Path) -> Result<Firmware, CommandFailure> {
-    let mut firmware = template.clone();
+fn with_own_variables(template: Option<&Firmware>, copy: &Path) -> Result<Option<Firmware>, CommandFailure> {
+    let Some(mut firmware) = template.cloned() else {
+        return Ok(None);
+    };
     // Not fs::copy: the template may be read-only, and so would be the copy.
-    fs::read(&template.variables.path)
+    fs::read(&firmware.variables.path)
         .and_then(|content| fs::write(copy, content))
         .map_err(|error| cannot("copy the firmware's variables", error))?;
     firmware.variables.path = copy.to_owned();
-    Ok(firmware)
+    Ok(Some(firmware))
 }
 
 fn require_free_ports(arguments: &RunArgs) -> Result<(), CommandFailure> {
