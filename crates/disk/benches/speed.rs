@@ -149,7 +149,6 @@ fn spec(types: &[ImageType], compression: Compression) -> Spec {
         compression,
         kernel_arguments: Vec::new(),
         follows: name(),
-        partitions: Vec::new(),
         configuration: Configuration::default(),
     }
 }

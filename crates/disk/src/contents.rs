@@ -23,7 +23,7 @@ use crate::chunk::Piece;
 use crate::error::PlanError;
 use crate::identity::Identity;
 use crate::mounts;
-use crate::spec::{FileSystem, PartitionSpec, Purpose};
+use crate::storage::{FileSystem, PartitionSpec, Purpose, Wanted};
 use crate::volume::{Format, GRAIN_BYTES, Named, Volume, VolumeLayout};
 
 /// The whole of other metadata, at most.
@@ -39,6 +39,8 @@ pub(crate) struct Contents {
     pub(crate) sources: Vec<FileData>,
     /// In the order of the disk; the root file system is the last one.
     pub(crate) volumes: Vec<Volume>,
+    /// Where the first volume begins.
+    first_offset_bytes: u64,
     /// The code of the boot sector, if BIOS machines start from the disk.
     pub(crate) boot_code: Option<[u8; BOOT_CODE_BYTES]>,
 }
@@ -65,7 +67,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) store: &'a Store,
     pub(crate) identity: &'a Identity<'a>,
     pub(crate) root_type: Guid,
-    pub(crate) partitions: &'a [PartitionSpec],
+    pub(crate) wanted: &'a Wanted,
 }
 
 impl Contents {
@@ -79,12 +81,12 @@ impl Contents {
             volumes.insert(0, parts.named("bios boot", None).bios_boot(bios.core_image));
         }
         volumes.extend(own_volumes(&mut deployment, parts)?);
-        mounts::add_to_fstab(&mut deployment, &volumes, parts.store)?;
-        let root = parts.named("root", parts.wanted(|purpose| *purpose == Purpose::Root));
+        let root = parts.named("root", parts.partition(|spec| spec.purpose == Purpose::Root));
         volumes.push(root.root(deployment.root, parts.root_type));
         Ok(Contents {
             sources: deployment.sources,
             volumes,
+            first_offset_bytes: parts.wanted.first_offset_bytes,
             boot_code,
         })
     }
@@ -107,7 +109,7 @@ impl Contents {
             }
             sizes.push(root_bytes(root)?);
         }
-        let mut end = GRAIN_BYTES;
+        let mut end = self.first_offset_bytes;
         let mut extents = Vec::with_capacity(sizes.len());
         for size_bytes in sizes {
             extents.push(Extent {
@@ -188,8 +190,8 @@ pub(crate) fn pieces<'a>(
 }
 
 impl<'a> Parts<'a> {
-    fn wanted(&self, is_wanted: impl Fn(&Purpose) -> bool) -> Option<&'a PartitionSpec> {
-        self.partitions.iter().find(|spec| is_wanted(&spec.purpose))
+    fn partition(&self, is_wanted: impl Fn(&PartitionSpec) -> bool) -> Option<&'a PartitionSpec> {
+        self.wanted.partitions.iter().find(|spec| is_wanted(spec))
     }
 
     fn named<'b>(&self, role: &'b str, spec: Option<&'b PartitionSpec>) -> Named<'b>
@@ -204,19 +206,15 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn is_boot(purpose: &Purpose) -> bool {
-    matches!(purpose, Purpose::Mount { path, .. } if path == "/boot")
-}
-
 /// What the firmware and the boot loader read.
 fn boot_volumes(deployment: &mut Deployment, parts: &Parts<'_>) -> Vec<Volume> {
     let empty = Tree::new(deployment.esp.inode(deployment.esp.root()).metadata.clone());
     let mut esp = std::mem::replace(&mut deployment.esp, empty);
-    let boot = parts.wanted(is_boot).map(|spec| {
+    let boot = parts.partition(PartitionSpec::is_boot).map(|spec| {
         let tree = take_boot_folders(&mut esp);
         parts.named("boot", Some(spec)).boot(tree)
     });
-    let spec = parts.wanted(|purpose| *purpose == Purpose::Esp);
+    let spec = parts.partition(|spec| spec.purpose == Purpose::Esp);
     let esp = parts.named("esp", spec).esp(esp, boot.is_none());
     [Some(esp), boot].into_iter().flatten().collect()
 }
@@ -240,7 +238,7 @@ fn bios_boot(
     let request = BiosBootRequest {
         entries: &entries,
         volume_id,
-        core_lba: GRAIN_BYTES / SECTOR_BYTES,
+        core_lba: parts.wanted.first_offset_bytes / SECTOR_BYTES,
     };
     let mut object = |digest: &Digest| {
         let mut bytes = Vec::new();
@@ -301,7 +299,7 @@ fn ensure_folder(tree: &mut Tree<InstallFile>, name: &str) -> InodeId {
 
 /// File systems of their own and swap areas, in the order in which they are wanted.
 fn own_volumes(deployment: &mut Deployment, parts: &Parts<'_>) -> Result<Vec<Volume>, PlanError> {
-    let mounts = parts.partitions.iter().filter(|spec| !is_boot(&spec.purpose));
+    let mounts = parts.wanted.partitions.iter().filter(|spec| !spec.is_boot());
     let paths: Vec<&str> = mounts
         .filter_map(|spec| match &spec.purpose {
             Purpose::Mount { path, .. } => Some(path.as_str()),
@@ -313,13 +311,8 @@ fn own_volumes(deployment: &mut Deployment, parts: &Parts<'_>) -> Result<Vec<Vol
         false => mounts::separate(deployment, &parts.image.tree(parts.store)?, &paths)?,
     };
     let mut volumes = Vec::new();
-    for (number, spec) in parts.partitions.iter().enumerate() {
-        let role = match &spec.purpose {
-            Purpose::Esp | Purpose::Root => continue,
-            Purpose::Mount { path, .. } => format!("mount {path}"),
-            Purpose::Swap => format!("swap {number}"),
-            Purpose::Empty => format!("partition {number}"),
-        };
+    for (number, spec) in parts.wanted.partitions.iter().enumerate() {
+        let role = spec.role(number);
         let named = parts.named(&role, Some(spec));
         match &spec.purpose {
             Purpose::Swap => volumes.push(named.swap()),

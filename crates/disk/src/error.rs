@@ -99,17 +99,6 @@ pub enum PlanError {
     /// File systems cannot be mounted where it was asked for.
     #[error("{}", mount_points(.0))]
     MountPoints(Vec<(String, MountPointReason)>),
-    /// The `/etc/fstab` of the image is no regular file.
-    #[error("/etc/fstab of the image is no regular file, so no file system can be added to it")]
-    Fstab,
-    /// An object cannot be read.
-    #[error("cannot read object {digest} of the store")]
-    ReadObject {
-        /// The object.
-        digest: Digest,
-        /// What the system said.
-        source: io::Error,
-    },
     /// The partitions do not fit the disk.
     #[error("cannot lay out the partitions")]
     Partitions(#[from] gpt::GptError),
@@ -319,11 +308,10 @@ impl Failure for PlanError {
             PlanError::TooSmall { .. } | PlanError::DeviceTooSmall { .. } | PlanError::TooLarge { .. } => {
                 Class::Usage
             }
-            PlanError::Architecture { .. } | PlanError::Volume { .. } | PlanError::Fstab => Class::Input,
+            PlanError::Architecture { .. } | PlanError::Volume { .. } => Class::Input,
             PlanError::MountPoints(_) | PlanError::PartitionTooLarge { .. } | PlanError::DiskTooLarge => {
                 Class::Usage
             }
-            PlanError::ReadObject { .. } => Class::Environment,
             PlanError::Partitions(_) => Class::Internal,
         }
     }

@@ -27,6 +27,11 @@ impl Identity<'_> {
         u32::from_le_bytes([a, b, c, d])
     }
 
+    /// The same as `/dev/disk/by-uuid` has it.
+    pub(crate) fn volume_uuid(&self, role: &str) -> String {
+        volume_uuid(self.volume_id(role))
+    }
+
     /// Sixteen bytes for a role.
     pub(crate) fn bytes(&self, role: &str) -> [u8; 16] {
         let mut hasher = Sha256::new();
@@ -60,6 +65,11 @@ impl Labels {
             time_seconds,
         }
     }
+}
+
+/// The identity of a FAT file system as `/dev/disk/by-uuid` has it.
+pub(crate) fn volume_uuid(volume_id: u32) -> String {
+    format!("{:04X}-{:04X}", volume_id >> 16, volume_id & 0xffff)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! File systems of their own: where they are mounted, what of the image goes into them, and their lines of `/etc/fstab`.
+//! File systems of their own: where they are mounted, and what of the image goes into them.
 //!
 //! `/var` and what is below it belong to the machine, so such a file system takes over what the image has there. All
 //! else is read-only on a machine: a mount point outside `/var` must be a directory of the image, and nothing in it. The
@@ -6,17 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::io::Read;
 
 use osmith_formats::tree::{Inode, InodeId, Metadata, Node, Tree};
-use osmith_image::store::Store;
 use osmith_machine::install::{Deployment, FileData, InstallFile, STATE_VAR};
 
 use crate::error::{MountPointReason, PlanError};
-use crate::volume::Volume;
 
 const MAX_LINKS: u32 = 40;
-const FSTAB: &str = "fstab";
 /// Directories that the machine itself fills, or that are its operating system.
 const RESERVED: [&str; 11] = [
     "boot",
@@ -175,93 +171,6 @@ fn empty_directory(image: &Tree, path: &[Vec<u8>]) -> Result<Metadata, MountPoin
     }
 }
 
-/// Adds the lines of the volumes to the `/etc/fstab` of the deployment.
-pub(crate) fn add_to_fstab(
-    deployment: &mut Deployment,
-    volumes: &[Volume],
-    store: &Store,
-) -> Result<(), PlanError> {
-    let lines: String = volumes.iter().filter_map(fstab_line).collect();
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let etc = deployment.etc().ok_or(PlanError::Fstab)?;
-    let old = deployment.root.child(etc, FSTAB.as_bytes());
-    let mut text = match old {
-        Some(id) => read(deployment, id, store)?,
-        None => Vec::new(),
-    };
-    if !text.is_empty() && !text.ends_with(b"\n") {
-        text.push(b'\n');
-    }
-    text.extend_from_slice(lines.as_bytes());
-    let of = old.unwrap_or(etc);
-    let metadata = match old {
-        Some(_) => deployment.root.inode(of).metadata.clone(),
-        None => Metadata {
-            mode: 0o644,
-            ..deployment.root.inode(of).metadata.clone()
-        },
-    };
-    let file = InstallFile {
-        source: deployment.sources.len() as u32,
-        size_bytes: text.len() as u64,
-        verity: false,
-    };
-    deployment.sources.push(FileData::Bytes(text));
-    let new = deployment.root.add(Inode {
-        metadata,
-        node: Node::Regular(file),
-    });
-    deployment.root.link(etc, FSTAB.as_bytes(), new);
-    Ok(())
-}
-
-/// The line of a volume that has a mount point or is a swap area.
-fn fstab_line(volume: &Volume) -> Option<String> {
-    let uuid = volume.uuid()?;
-    match (&volume.mount_point, volume.file_system()) {
-        (_, "swap") => Some(format!("UUID={uuid} none swap defaults 0 0\n")),
-        (Some(path), kind) => {
-            let path = escape(path);
-            Some(format!("UUID={uuid} {path} {kind} defaults 0 2\n"))
-        }
-        (None, _) => None,
-    }
-}
-
-/// A field of fstab: what would end it is written in octal.
-fn escape(path: &str) -> String {
-    path.chars().fold(String::new(), |mut field, letter| {
-        match letter {
-            ' ' | '\t' | '\n' | '\\' => field.push_str(&format!("\\{:03o}", u32::from(letter))),
-            _ => field.push(letter),
-        }
-        field
-    })
-}
-
-fn read(deployment: &Deployment, id: InodeId, store: &Store) -> Result<Vec<u8>, PlanError> {
-    let Node::Regular(file) = &deployment.root.inode(id).node else {
-        return Err(PlanError::Fstab);
-    };
-    match deployment.sources.get(file.source as usize) {
-        Some(FileData::Bytes(bytes)) => Ok(bytes.clone()),
-        Some(FileData::Object(digest)) => {
-            let mut bytes = Vec::new();
-            let mut object = store.read_object(digest)?;
-            object
-                .read_to_end(&mut bytes)
-                .map_err(|source| PlanError::ReadObject {
-                    digest: *digest,
-                    source,
-                })?;
-            Ok(bytes)
-        }
-        _ => Err(PlanError::Fstab),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,10 +234,5 @@ mod tests {
         assert_eq!(check("/opt/file2"), Err(MountPointReason::Missing));
         assert_eq!(check("/usr/local"), Err(MountPointReason::Reserved));
         assert_eq!(check("/"), Err(MountPointReason::Reserved));
-    }
-
-    #[test]
-    fn what_ends_a_field_is_written_in_octal() {
-        assert_eq!(escape("/var/a b\\c"), "/var/a\\040b\\134c");
     }
 }

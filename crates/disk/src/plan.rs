@@ -17,6 +17,7 @@ use crate::customize::customize;
 use crate::error::PlanError;
 use crate::identity::{Identity, Labels};
 use crate::spec::{Codec, ImageType, OutputFile, Spec};
+use crate::storage::Wanted;
 use crate::volume::GRAIN_BYTES;
 
 /// A disk that is planned. Its `Display` form is for people, its serialized form for programs.
@@ -132,7 +133,8 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
     };
     let root_type = Guid::root_of(&architecture).ok_or_else(unknown)?;
     let processor = Architecture::of_image(&architecture).ok_or_else(unknown)?;
-    let mut deployment = deploy(store, spec, &image, processor, &identity)?;
+    let wanted = Wanted::of(&spec.configuration.storage);
+    let mut deployment = deploy(store, spec, &image, processor, (&identity, &wanted))?;
     let (digest, title) = (deployment.digest, std::mem::take(&mut deployment.title));
     let kernel_version = std::mem::take(&mut deployment.kernel_version);
     let kernel_arguments = std::mem::take(&mut deployment.kernel_arguments);
@@ -148,10 +150,10 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
         store,
         identity: &identity,
         root_type,
-        partitions: &spec.partitions,
+        wanted: &wanted,
     };
     let mut contents = Contents::of(deployment, &parts)?;
-    let geometry = choose_geometry(spec, disk_bytes, &contents)?;
+    let geometry = choose_geometry(spec, disk_bytes, &contents, &wanted)?;
     require_formats(&spec.types, geometry.disk_bytes)?;
     contents.settle(&geometry)?;
     let disk_guid = identity.guid("disk");
@@ -185,7 +187,7 @@ fn deploy(
     spec: &Spec,
     image: &Image,
     architecture: Architecture,
-    identity: &Identity<'_>,
+    (identity, wanted): (&Identity<'_>, &Wanted),
 ) -> Result<Deployment, PlanError> {
     let mut kernel_arguments = spec.kernel_arguments.clone();
     let configured = spec.configuration.kernel_arguments.as_deref().unwrap_or_default();
@@ -195,7 +197,7 @@ fn deploy(
         kernel_arguments,
         source: ImageSource::registry(&spec.follows.to_string()),
         missing_verity_allowed: false,
-        local: local(store, spec, image, identity)?,
+        local: local(store, spec, image, (identity, wanted))?,
     };
     let source = deployment_of_stored(store, image, architecture, &options);
     source.map_err(|source| PlanError::Install {
@@ -209,14 +211,16 @@ fn local(
     store: &Store,
     spec: &Spec,
     image: &Image,
-    identity: &Identity<'_>,
+    (identity, wanted): (&Identity<'_>, &Wanted),
 ) -> Result<Option<Tree>, PlanError> {
-    if spec.configuration.changes_no_files() {
+    let fstab = wanted.fstab(identity);
+    if spec.configuration.changes_no_files() && fstab.is_empty() {
         return Ok(None);
     }
     let changed = customize(
         image.tree(store)?,
         &spec.configuration,
+        &fstab,
         &image.config.architecture,
         identity,
         &mut |digest| {
@@ -229,11 +233,22 @@ fn local(
     Ok(Some(changed?))
 }
 
-fn choose_geometry(spec: &Spec, disk_bytes: Option<u64>, contents: &Contents) -> Result<Geometry, PlanError> {
+fn choose_geometry(
+    spec: &Spec,
+    disk_bytes: Option<u64>,
+    contents: &Contents,
+    wanted: &Wanted,
+) -> Result<Geometry, PlanError> {
+    let wanted_bytes = wanted.min_disk_bytes.checked_next_multiple_of(GRAIN_BYTES);
+    let wanted_bytes = wanted_bytes.ok_or(PlanError::DiskTooLarge)?;
     let Some(disk_bytes) = disk_bytes else {
-        return contents.roomy();
+        let roomy = contents.roomy()?;
+        return match roomy.disk_bytes < wanted_bytes {
+            true => contents.filling(wanted_bytes),
+            false => Ok(roomy),
+        };
     };
-    let minimum_bytes = contents.smallest()?.disk_bytes;
+    let minimum_bytes = contents.smallest()?.disk_bytes.max(wanted_bytes);
     if disk_bytes >= minimum_bytes {
         return contents.filling(disk_bytes);
     }

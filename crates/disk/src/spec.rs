@@ -3,7 +3,6 @@
 use std::fmt;
 
 use osmith_config::Configuration;
-use osmith_formats::gpt::Guid;
 use osmith_formats::{qcow2, vhd, vmdk};
 use osmith_image::Reference;
 use serde::Serialize;
@@ -25,71 +24,8 @@ pub struct Spec {
     pub kernel_arguments: Vec<String>,
     /// What the machine follows for updates.
     pub follows: Reference,
-    /// What is wanted of partitions: of the two that every disk has, and beside them.
-    pub partitions: Vec<PartitionSpec>,
-    /// What the machine is beside its image. Of its partitions, [`partitions`](Self::partitions) are made.
+    /// What the machine is beside its image.
     pub configuration: Configuration,
-}
-
-/// A partition that is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionSpec {
-    /// What it is for.
-    pub purpose: Purpose,
-    /// The least size, of which whole MiB are made.
-    pub min_bytes: u64,
-    /// The label of its file system or swap area.
-    pub label: Option<String>,
-    /// Its name in the partition table.
-    pub name: Option<String>,
-    /// What it says it is for.
-    pub type_guid: Option<Guid>,
-    /// Which one it is.
-    pub guid: Option<Guid>,
-}
-
-/// What a partition is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Purpose {
-    /// The EFI system partition.
-    Esp,
-    /// The root file system.
-    Root,
-    /// A file system of its own at an absolute path. `/boot` takes boot entries and kernels and is FAT32.
-    Mount {
-        /// The path.
-        path: String,
-        /// What kind.
-        file_system: FileSystem,
-    },
-    /// A swap area.
-    Swap,
-    /// Nothing yet: it is left empty.
-    Empty,
-}
-
-/// A file system that osmith writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FileSystem {
-    /// For everything.
-    Ext4,
-    /// For what firmware and other systems read: no owners, no permissions.
-    Fat32,
-}
-
-impl PartitionSpec {
-    /// A partition about which nothing else is said.
-    pub fn new(purpose: Purpose, min_bytes: u64) -> Self {
-        PartitionSpec {
-            purpose,
-            min_bytes,
-            label: None,
-            name: None,
-            type_guid: None,
-            guid: None,
-        }
-    }
 }
 
 /// An output format.

@@ -7,8 +7,8 @@ use osmith_machine::install::InstallFile;
 
 use crate::chunk::{Filling, Piece};
 use crate::error::{FormatError, PlanError};
-use crate::identity::Identity;
-use crate::spec::PartitionSpec;
+use crate::identity::{Identity, volume_uuid};
+use crate::storage::PartitionSpec;
 
 /// Partitions start and end at multiples of this, and so does the disk.
 pub(crate) const GRAIN_BYTES: u64 = 1 << 20;
@@ -297,10 +297,7 @@ impl Volume {
     /// The identity of its contents, as in `/dev/disk/by-uuid`.
     pub(crate) fn uuid(&self) -> Option<String> {
         match &self.format {
-            Format::Fat32 { options, .. } => {
-                let id = options.volume_id;
-                Some(format!("{:04X}-{:04X}", id >> 16, id & 0xffff))
-            }
+            Format::Fat32 { options, .. } => Some(volume_uuid(options.volume_id)),
             Format::Ext4 { options, .. } => Some(Guid::from_bytes(options.uuid).to_string()),
             Format::Swap { uuid, .. } => Some(uuid.to_string()),
             Format::Code(_) | Format::Empty => None,

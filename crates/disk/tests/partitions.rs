@@ -6,10 +6,9 @@ mod sample;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use osmith_disk::{
-    Destination, FileSystem, ImageType, MountPointReason, PartitionSpec, Plan, PlanError, PlannedPartition,
-    Purpose, Spec,
-};
+use osmith_config::{Partition, PartitionContents, Storage};
+use osmith_disk::{Destination, ImageType, MountPointReason, Plan, PlanError, PlannedPartition, Spec};
+use osmith_machine::install::InstallError;
 use osmith_report::Silent;
 use osmith_testing::oracle;
 use program::{extract, run, text};
@@ -22,35 +21,57 @@ struct Disk {
     plan: Plan,
 }
 
-fn mount(path: &str, file_system: FileSystem, min_bytes: u64) -> PartitionSpec {
-    let path = path.to_owned();
-    PartitionSpec::new(Purpose::Mount { path, file_system }, min_bytes)
+fn partition(contents: PartitionContents, min_bytes: u64) -> Partition {
+    Partition {
+        key: String::new(),
+        contents,
+        mountpoint: None,
+        label: None,
+        min_bytes,
+        type_guid: None,
+        name: None,
+        guid: None,
+    }
 }
 
-fn wanted() -> Vec<PartitionSpec> {
-    let mut log = mount("/var/log", FileSystem::Ext4, 64 * MIB);
+fn mount(path: &str, contents: PartitionContents, min_bytes: u64) -> Partition {
+    Partition {
+        mountpoint: Some(path.to_owned()),
+        ..partition(contents, min_bytes)
+    }
+}
+
+fn wanted() -> Vec<Partition> {
+    let mut log = mount("/var/log", PartitionContents::Ext4, 64 * MIB);
     log.label = Some("logs".to_owned());
     log.name = Some("all logs".to_owned());
-    log.guid = Some("01234567-89ab-4cde-8f01-23456789abcd".parse().unwrap());
-    log.type_guid = Some("933ac7e1-2eb4-4f13-b844-0e14e2aef915".parse().unwrap());
-    let mut swap = PartitionSpec::new(Purpose::Swap, 100 * MIB);
+    log.guid = Some("01234567-89ab-4cde-8f01-23456789abcd".to_owned());
+    log.type_guid = Some("933ac7e1-2eb4-4f13-b844-0e14e2aef915".to_owned());
+    let mut swap = partition(PartitionContents::Swap, 100 * MIB);
     swap.label = Some("swapping".to_owned());
     vec![
-        mount("/boot", FileSystem::Fat32, 0),
-        mount("/var", FileSystem::Ext4, 200 * MIB),
+        mount("/boot", PartitionContents::Vfat, 1),
+        mount("/var", PartitionContents::Ext4, 200 * MIB),
         log,
         swap,
-        mount("/exchange", FileSystem::Fat32, 100 * MIB),
-        PartitionSpec::new(Purpose::Empty, 3 * MIB + 1),
-        PartitionSpec::new(Purpose::Root, 900 * MIB),
+        mount("/exchange", PartitionContents::Vfat, 100 * MIB),
+        partition(PartitionContents::Empty, 3 * MIB + 1),
+        mount("/", PartitionContents::Ext4, 900 * MIB),
     ]
 }
 
-fn spec(partitions: Vec<PartitionSpec>) -> Spec {
-    Spec {
+fn spec(partitions: Vec<Partition>) -> Spec {
+    let disk = osmith_config::Disk {
         partitions,
-        ..sample::spec(&[ImageType::Raw])
-    }
+        ..Default::default()
+    };
+    spec_of(disk)
+}
+
+fn spec_of(disk: osmith_config::Disk) -> Spec {
+    let mut spec = sample::spec(&[ImageType::Raw]);
+    spec.configuration.storage = Storage::Disk(disk);
+    spec
 }
 
 fn plan_in(directory: &Path, spec: &Spec) -> Result<Plan, PlanError> {
@@ -313,7 +334,7 @@ fn free_of_mdir(mdir: &str) -> u64 {
 fn mount_points_that_cannot_be_are_named_together() {
     let work = tempfile::tempdir().unwrap();
     let places = ["/full", "/missing", "/usr/local", "/var/home", "/home", "/etc"];
-    let partitions = places.map(|path| mount(path, FileSystem::Ext4, 64 * MIB));
+    let partitions = places.map(|path| mount(path, PartitionContents::Ext4, 64 * MIB));
     let error = plan_in(work.path(), &spec(partitions.to_vec())).unwrap_err();
     let PlanError::MountPoints(mut wrong) = error else {
         panic!("{error}")
@@ -332,17 +353,55 @@ fn mount_points_that_cannot_be_are_named_together() {
 
 #[test]
 fn sizes_that_cannot_be_are_refused() {
-    let error = |partition: PartitionSpec| {
+    let error = |partition: Partition| {
         let work = tempfile::tempdir().unwrap();
         plan_in(work.path(), &spec(vec![partition])).unwrap_err()
     };
-    let huge = error(mount("/var", FileSystem::Ext4, u64::MAX));
+    let huge = error(mount("/var", PartitionContents::Ext4, u64::MAX));
     assert!(matches!(huge, PlanError::PartitionTooLarge { .. }), "{huge}");
-    let large = error(mount("/var", FileSystem::Ext4, u64::MAX - (3 << 20)));
+    let large = error(mount("/var", PartitionContents::Ext4, u64::MAX - (3 << 20)));
     assert!(matches!(large, PlanError::DiskTooLarge), "{large}");
-    let mut long = PartitionSpec::new(Purpose::Swap, MIB);
+    let mut long = partition(PartitionContents::Swap, MIB);
     long.label = Some("much too long a label".to_owned());
     assert!(matches!(error(long), PlanError::Volume { .. }));
+}
+
+#[test]
+fn an_etc_that_would_hide_the_mounts_is_refused() {
+    let work = tempfile::tempdir().unwrap();
+    let store = sample::open(&work.path().join("store"));
+    let mut sample = Sample::bootable(&store);
+    sample.file(
+        "usr/lib/composefs/setup-root-conf.toml",
+        b"[etc]\ntransient = true\n",
+    );
+    sample.commit();
+    osmith_disk::plan(&store, &spec(Vec::new())).unwrap();
+    let error = osmith_disk::plan(&store, &spec(wanted())).unwrap_err();
+    assert!(
+        matches!(&error, PlanError::Install { source, .. } if matches!(**source, InstallError::LayeredEtc)),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_disk_is_as_large_and_begins_where_it_was_asked_for() {
+    let work = tempfile::tempdir().unwrap();
+    let disk = osmith_config::Disk {
+        min_bytes: Some((5 << 30) + 1),
+        start_offset_bytes: Some(7 * MIB),
+        ..Default::default()
+    };
+    let mut spec = spec_of(disk);
+    let plan = plan_in(work.path(), &spec).unwrap();
+    assert_eq!(plan.size_bytes, (5 << 30) + MIB);
+    assert_eq!(plan.partitions[0].offset_bytes, 8 * MIB);
+    let root = plan.partitions.last().unwrap();
+    assert_eq!(root.offset_bytes + root.size_bytes, 5 << 30);
+    spec.size_bytes = Some(5 << 30);
+    let work = tempfile::tempdir().unwrap();
+    let error = plan_in(work.path(), &spec).unwrap_err();
+    assert!(matches!(error, PlanError::TooSmall { .. }), "{error}");
 }
 
 #[test]

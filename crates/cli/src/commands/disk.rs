@@ -51,7 +51,6 @@ fn spec(args: &DiskArgs, image: Reference, follows: Reference) -> Spec {
     Spec {
         follows,
         image,
-        partitions: Vec::new(),
         configuration: Configuration::default(),
         types,
         size_bytes: args.size,

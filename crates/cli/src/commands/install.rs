@@ -24,7 +24,6 @@ pub(crate) fn to_disk(args: &ToDiskArgs, store: &Store, observer: &dyn Observer)
     let spec = Spec {
         image,
         follows,
-        partitions: Vec::new(),
         configuration: Configuration::default(),
         types: Vec::new(),
         size_bytes: None,

@@ -68,7 +68,6 @@ fn make_disk(
 ) -> Result<PathBuf, Box<dyn Failure>> {
     let image: Reference = image.parse()?;
     let spec = Spec {
-        partitions: Vec::new(),
         configuration: Configuration::default(),
         follows: store.resolve(&image)?.unwrap_or_else(|| image.qualified()),
         image,

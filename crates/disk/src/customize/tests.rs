@@ -192,7 +192,14 @@ impl Image {
             let object = self.objects.get(&digest.to_string()).cloned();
             object.ok_or_else(|| io::Error::other("no such object"))
         };
-        let tree = customize(self.tree.clone(), &configuration, "amd64", &identity, &mut read)?;
+        let tree = customize(
+            self.tree.clone(),
+            &configuration,
+            "",
+            "amd64",
+            &identity,
+            &mut read,
+        )?;
         Ok(Changed {
             tree,
             objects: self.objects.clone(),

@@ -123,7 +123,6 @@ pub(crate) fn spec(types: &[ImageType]) -> Spec {
         compression: Compression::Zstd,
         kernel_arguments: vec!["console=ttyS0".to_owned()],
         follows: reference(),
-        partitions: Vec::new(),
         configuration: Configuration::default(),
     }
 }

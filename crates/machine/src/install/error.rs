@@ -33,6 +33,9 @@ pub enum InstallError {
         /// What is wrong.
         source: Box<toml::de::Error>,
     },
+    /// What a fresh disk has of `/etc` would not be seen.
+    #[error("the image mounts /etc as a layer, so what is configured for this disk would not be seen there")]
+    LayeredEtc,
     /// A path is there, but is something else than a regular file.
     #[error("/{0} of the image is no regular file")]
     NotRegular(String),
@@ -100,6 +103,10 @@ impl Failure for InstallError {
             }
             InstallError::KernelArguments { .. } => {
                 "the file takes kargs = [\"name=value\"] and match-architectures = [\"x86_64\"], nothing else"
+            }
+            InstallError::LayeredEtc => {
+                "configure it in the Containerfile, or take [etc] out of the image's \
+                 /usr/lib/composefs/setup-root-conf.toml"
             }
             _ => return Vec::new(),
         };

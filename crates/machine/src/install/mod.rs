@@ -28,12 +28,13 @@ mod target;
 use std::io::{self, Read};
 
 use osmith_formats::composefs;
-use osmith_formats::tree::{InodeId, Tree};
+use osmith_formats::tree::Tree;
 use osmith_formats::verity::Digest;
 
 use crate::deploy::image_name;
 use crate::kernel_arguments::{self, ComposefsArgument};
 use crate::origin::{BootType, ImageSource, Origin};
+use crate::root_setup::{CONFIGURATION_PATH, Configuration, FolderKind};
 use osmith_image::Sha256Digest;
 use osmith_image::store::{Image, Record, Store};
 
@@ -118,14 +119,6 @@ pub struct Deployment {
     pub sources: Vec<FileData>,
 }
 
-impl Deployment {
-    /// The machine's `/etc` in the root file system.
-    pub fn etc(&self) -> Option<InodeId> {
-        let path = format!("state/deploy/{}/etc", self.digest);
-        self.root.lookup(path.as_bytes())
-    }
-}
-
 /// An image that can be deployed: its tree is one to boot from, and its composefs image is made.
 #[derive(Debug)]
 pub(crate) struct PreparedImage<'a> {
@@ -192,6 +185,9 @@ pub fn deployment(
     let architecture = image.architecture;
     let records = std::mem::take(&mut image.records);
     let mut prepared = prepare(image, object)?;
+    if options.local.is_some() {
+        require_plain_etc(&prepared.tree, object)?;
+    }
     // What is new in it gets the labels of the policy.
     let local = options
         .local
@@ -219,6 +215,15 @@ pub fn deployment(
         esp,
         sources,
     })
+}
+
+/// Makes sure that what a fresh disk has of `/etc` is what the machine sees there.
+fn require_plain_etc(tree: &Tree, object: &mut ReadObject) -> Result<(), InstallError> {
+    let text = contents::text(tree, CONFIGURATION_PATH, object)?.unwrap_or_default();
+    match Configuration::parse(&text) {
+        Ok(configuration) if configuration.etc == FolderKind::Bind => Ok(()),
+        _ => Err(InstallError::LayeredEtc),
+    }
 }
 
 impl PreparedImage<'_> {
