@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod configuration;
 mod failure;
 mod interrupt;
 mod location;

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -79,6 +81,45 @@ fn every_key_of_the_tables_is_in_the_example() {
     assert_eq!(found, ["customizations.disk"]);
 }
 
+/// The blocks of a page in a language.
+fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
+    let parts = page.split("```").skip(1).step_by(2);
+    parts.filter_map(|part| part.strip_prefix(language)).collect()
+}
+
+#[test]
+fn the_examples_of_the_page_are_configurations() {
+    const PAGE: &str = include_str!("../../../docs/configuration.md");
+    let toml = blocks(PAGE, "toml\n");
+    let json = blocks(PAGE, "json\n");
+    assert_eq!((toml.len(), json.len()), (7, 1));
+    for block in &toml {
+        let configuration = parsed(block, Format::Toml);
+        assert_ne!(configuration, Configuration::default(), "{block}");
+    }
+    let [mut first, mut same] = [parsed(toml[0], Format::Toml), parsed(json[0], Format::Json)];
+    first.positions = Positions::default();
+    same.positions = Positions::default();
+    assert_eq!(first, same);
+}
+
+#[test]
+fn the_page_names_every_key() {
+    const PAGE: &str = include_str!("../../../docs/configuration.md");
+    fn check(keys: &[schema::Key], words: &HashSet<&str>) {
+        for key in keys {
+            match key.takes {
+                schema::Takes::Anything => continue,
+                schema::Takes::Table(keys) | schema::Takes::Tables(keys) => check(keys, words),
+                _ => {}
+            }
+            assert!(words.contains(key.name), "{}", key.name);
+        }
+    }
+    let words = PAGE.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+    check(schema::CONFIGURATION, &words.collect());
+}
+
 #[test]
 fn what_is_read_is_what_is_written() {
     let configuration = parsed(EVERY_TOML, Format::Toml);
@@ -86,7 +127,7 @@ fn what_is_read_is_what_is_written() {
         panic!()
     };
     assert_eq!(admin.password, Some(Password::Hashed("$6$salt$hash".to_owned())));
-    assert_eq!(admin.home.as_deref(), Some("/home/admin"));
+    assert_eq!(admin.home.as_deref(), Some("/var/lib/admin"));
     assert_eq!(
         admin.groups.as_deref(),
         Some(&["wheel".to_owned(), "app".to_owned()][..])

@@ -7,6 +7,7 @@
 mod bios;
 mod bytes;
 mod chunk;
+mod configured;
 mod contents;
 mod customize;
 mod device;
@@ -27,6 +28,7 @@ mod write;
 
 pub use bios::BiosBootError;
 pub use bytes::Size;
+pub use configured::storage_of_image;
 pub use customize::CustomizeError;
 pub use device::{Device, DeviceError};
 pub use error::{FormatError, MountPointReason, Needed, PlanError, WriteError};

@@ -18,6 +18,7 @@ vpc-dynamic/disk.vhd (vhd-dynamic)
 Examples:
   osmith disk --type qcow2 localhost/webserver
   osmith disk --type raw --type qcow2 --output build --size 20GiB localhost/webserver
+  osmith disk --config config.toml localhost/webserver
   osmith disk --dry-run --report localhost/webserver")]
 pub(crate) struct DiskArgs {
     /// The format; repeatable, all are written in one pass
@@ -29,6 +30,9 @@ pub(crate) struct DiskArgs {
         value_delimiter = ','
     )]
     pub(crate) types: Vec<DiskType>,
+    /// Accounts, settings and partitions of the machine: a .toml or .json file, or - for JSON on standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// The directory for the output
     #[arg(long, value_name = "DIR", default_value = "output")]
     pub(crate) output: PathBuf,

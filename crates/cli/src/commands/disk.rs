@@ -1,19 +1,29 @@
 //! `osmith disk`: an image becomes a disk.
 
-use osmith_config::Configuration;
-use osmith_disk::{Compression, Destination, ImageType, Plan, Spec, Written, execute, plan};
+use osmith_config::{Configuration, Storage};
+use osmith_disk::{
+    Compression, Destination, ImageType, Plan, Spec, Written, execute, plan, storage_of_image,
+};
 use osmith_image::Reference;
 use osmith_image::store::Store;
 use osmith_report::Observer;
 
 use super::images::{json_text, parse_name, print};
 use crate::args::{DiskArgs, DiskCompression, DiskType, ReportFormat};
+use crate::configuration;
 use crate::failure::CommandResult;
 
 pub(crate) fn disk(args: &DiskArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
     let image = parse_name(&args.image)?;
     let follows = store.resolve(&image)?.unwrap_or_else(|| image.qualified());
-    let plan = plan(store, &spec(args, image, follows))?;
+    let mut configuration = match &args.config {
+        Some(file) => configuration::read(file)?,
+        None => Configuration::default(),
+    };
+    if configuration.storage == Storage::Default {
+        configuration.storage = storage_of_image(store, &image)?;
+    }
+    let plan = plan(store, &spec(args, image, follows, configuration))?;
     if args.dry_run {
         if args.report != Some(ReportFormat::Json) {
             print(&plan.to_string())?;
@@ -44,14 +54,14 @@ fn report(args: &DiskArgs, plan: &Plan, store: &Store, written: &[Written]) -> C
     }
 }
 
-fn spec(args: &DiskArgs, image: Reference, follows: Reference) -> Spec {
+fn spec(args: &DiskArgs, image: Reference, follows: Reference, configuration: Configuration) -> Spec {
     let mut types: Vec<ImageType> = args.types.iter().map(|wanted| image_type(*wanted)).collect();
     types.sort_unstable();
     types.dedup();
     Spec {
         follows,
         image,
-        configuration: Configuration::default(),
+        configuration,
         types,
         size_bytes: args.size,
         seed: args.seed,

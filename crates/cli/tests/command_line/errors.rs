@@ -155,6 +155,55 @@ fn disks_that_do_not_boot() {
 }
 
 #[test]
+fn configurations_of_disks() {
+    let place = Place::new();
+    let accounts = [
+        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+        ("etc/group", "root:x:0:\nsudo:x:27:\n"),
+        ("bin/sh", "#!"),
+    ];
+    let files: Vec<_> = BOOTABLE.into_iter().chain(accounts).collect();
+    place.image("whole", &files);
+    let of_image = (
+        "usr/lib/bootc-image-builder/config.toml",
+        "[customizations.disk]\ntype = 'dos'\n",
+    );
+    place.image(
+        "dos",
+        &files.iter().copied().chain([of_image]).collect::<Vec<_>>(),
+    );
+    place.file(
+        "typo.toml",
+        "[[customizations.user]]\nnmae = \"a\"\n\n[customizations]\nhostname = \"web_1\"\n",
+    );
+    place.file("one.json", "{\"customizations\": {\"hostname\": \"-\"}}");
+    place.file("trailing.json", "{}\n{}");
+    place.file(
+        "lacking.toml",
+        "[[customizations.user]]\nname = \"a\"\ngroups = [\"wheel\"]\n\
+         [customizations.services]\nenabled = [\"web\"]\n",
+    );
+    place.file(
+        "local.toml",
+        "[[customizations.files]]\npath = \"/etc/a\"\nuri = \"/nothing/here\"\n",
+    );
+    place.file("config.yaml", "");
+    place.file("empty.toml", "");
+    assert_snapshot!(place.transcript(&[
+        "disk --config typo.toml whole",
+        "disk --config one.json whole",
+        "disk --config trailing.json whole",
+        "disk --config lacking.toml whole",
+        "disk --config local.toml whole",
+        "disk --config config.yaml whole",
+        "disk --config nothing.toml whole",
+        "disk --config - whole",
+        "disk --config empty.toml dos",
+    ]));
+    assert!(!place.path().join("output").exists());
+}
+
+#[test]
 fn build_contexts() {
     let place = Place::new();
     place.file("file", "");

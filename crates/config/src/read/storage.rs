@@ -20,6 +20,11 @@ const LINKS: [(&str, &str); 6] = [
 const ESP: &str = "/boot/efi";
 /// Where the boot loader finds kernels and boot entries, if not on the EFI system partition.
 const BOOT: &str = "/boot";
+/// Directories that the machine itself fills, or that are its image. Whether another one is there, the image tells.
+const RESERVED: [&str; 13] = [
+    "/bin", "/dev", "/etc", "/lib", "/lib64", "/ostree", "/proc", "/run", "/sbin", "/sys", "/sysroot",
+    "/tmp", "/usr",
+];
 /// UTF-16 units of a name in the partition table.
 const NAME_MAX_UNITS: usize = 36;
 
@@ -58,7 +63,7 @@ fn mount<'a>(table: &Fields<'a>, seen: &mut Seen<&'a str>, problems: &mut Proble
     let name = if table.has("minsize") { "minsize" } else { "size" };
     let min_bytes = not_zero(table, name, problems);
     let mountpoint = table.text("mountpoint")?;
-    if check_mountpoint(&mountpoint, seen, problems) && mountpoint.text == ESP {
+    if check_mountpoint(&mountpoint, false, seen, problems) && mountpoint.text == ESP {
         let reason = "the EFI system partition is there anyway";
         mountpoint.wrong(
             problems,
@@ -88,7 +93,12 @@ fn not_zero(table: &Fields, name: &str, problems: &mut Problems) -> Option<u64> 
 }
 
 /// Whether something can be mounted there, and nothing else is.
-fn check_mountpoint<'a>(mountpoint: &Text<'a>, seen: &mut Seen<&'a str>, problems: &mut Problems) -> bool {
+fn check_mountpoint<'a>(
+    mountpoint: &Text<'a>,
+    is_of_disk: bool,
+    seen: &mut Seen<&'a str>,
+    problems: &mut Problems,
+) -> bool {
     if !absolute_path(mountpoint, problems) {
         return false;
     }
@@ -115,7 +125,12 @@ fn check_mountpoint<'a>(mountpoint: &Text<'a>, seen: &mut Seen<&'a str>, problem
         mountpoint.wrong(problems, reason, "choose another mount point below /var");
         return false;
     }
-    let is_possible = ["/", "/boot", ESP, "/var"].contains(&path) || is_below(path, "/var");
+    let is_fixed = ["/", BOOT, ESP, "/var"].contains(&path) || is_below(path, "/var");
+    let is_reserved = |path: &str| {
+        let mut reserved = RESERVED.iter().chain([&BOOT]);
+        reserved.any(|reserved| path == *reserved || is_below(path, reserved))
+    };
+    let is_possible = is_fixed || (is_of_disk && !is_reserved(path));
     if !is_possible {
         let reason = format!("nothing can be mounted at '{path}'");
         let link = LINKS
@@ -332,7 +347,7 @@ fn mountpoint<'a>(
         }
         return None;
     };
-    if !check_mountpoint(&mountpoint, seen, problems) {
+    if !check_mountpoint(&mountpoint, true, seen, problems) {
         return None;
     }
     match (mountpoint.text, contents) {

@@ -569,7 +569,7 @@ fn disks() {
                 "nothing can be mounted",
             ),
             (
-                "minsize = 1\nmountpoint = '/srv/x'",
+                "minsize = 1\nmountpoint = '/usr/x'",
                 2,
                 "mountpoint",
                 "nothing can be mounted",

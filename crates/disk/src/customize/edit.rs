@@ -61,6 +61,9 @@ impl Obstacle {
         match self {
             Obstacle::Links => format!("'{path}' leads through too many links"),
             Obstacle::NotDirectory(file) => format!("'{path}' is below '/{file}', which is no directory"),
+            Obstacle::InImage(real) if path.trim_start_matches('/') == real => {
+                format!("'{path}' belongs to the image and cannot be written on the machine")
+            }
             Obstacle::InImage(real) => {
                 format!(
                     "'{path}' is '/{real}', which belongs to the image and cannot be written on the machine"

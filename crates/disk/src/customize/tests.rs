@@ -633,7 +633,7 @@ fn everything_that_the_image_lacks_is_told() {
         (
             format!("{user}home = '/usr/a'"),
             "customizations.user[0].home",
-            "'/usr/a', which belongs to the image",
+            "'/usr/a' belongs to the image",
         ),
         (
             format!("{user}home = '/etc/passwd'"),
