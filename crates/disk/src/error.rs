@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use osmith_formats::verity::Digest;
-use osmith_formats::{ext4, fat32, gpt, qcow2, swap, vhd, vmdk};
+use osmith_formats::{ext4, fat32, gpt, qcow2, swap, tar, vhd, vmdk};
 use osmith_image::store::StoreError;
 use osmith_machine::install::InstallError;
 use osmith_report::{Class, Failure, Interrupted};
@@ -225,6 +225,12 @@ pub enum WriteError {
     /// A block cannot be placed.
     #[error("cannot lay out the VHD")]
     Vhd(#[from] vhd::VhdError),
+    /// An archive's member cannot be described.
+    #[error("cannot lay out the archive")]
+    Tar(#[from] tar::TarError),
+    /// The VMDK is too long for an archive.
+    #[error("the VMDK of this disk is longer than 8 GiB, which no member of an OVA can be")]
+    OvaTooLong,
     /// A compressor refused.
     #[error("cannot compress a part of the disk")]
     Compress(#[source] io::Error),
@@ -348,12 +354,14 @@ impl Failure for WriteError {
             WriteError::ReadObject { .. } | WriteError::ReadRecord { .. } => Class::Environment,
             WriteError::Store(error) => error.class(),
             WriteError::Damaged { .. } => Class::Corrupt,
+            WriteError::OvaTooLong => Class::Input,
             WriteError::Interrupted(_) => Class::Interrupted,
             WriteError::Stopped
             | WriteError::Inconsistent(_)
             | WriteError::Qcow2(_)
             | WriteError::Vmdk(_)
             | WriteError::Vhd(_)
+            | WriteError::Tar(_)
             | WriteError::Compress(_) => Class::Internal,
         }
     }
@@ -371,6 +379,9 @@ impl Failure for WriteError {
                 "remove the image with osmith rmi, run osmith prune, and build or load the image again"
                     .to_owned(),
             ],
+            WriteError::OvaTooLong => {
+                vec!["make a VMDK, which can be longer: osmith disk --type vmdk IMAGE".to_owned()]
+            }
             WriteError::Store(error) => error.hints(),
             _ => Vec::new(),
         }

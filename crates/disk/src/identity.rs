@@ -1,7 +1,7 @@
 //! Identifiers: derived, not drawn, so that the same image and seed give the same disk.
 
 use osmith_formats::gpt::Guid;
-use osmith_image::Sha256Digest;
+use osmith_image::{Reference, Sha256Digest};
 use sha2::{Digest, Sha256};
 
 /// Changes whenever identifiers are derived in another way.
@@ -49,6 +49,8 @@ impl Identity<'_> {
 /// What output formats say of a disk beside its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Labels {
+    /// What the image is called, without registry and tag.
+    pub(crate) name: String,
     pub(crate) vmdk_content_id: u32,
     pub(crate) vhd_uuid: [u8; 16],
     pub(crate) dynamic_vhd_uuid: [u8; 16],
@@ -57,8 +59,10 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
-    pub(crate) fn derive(identity: &Identity<'_>, time_seconds: i64) -> Self {
+    pub(crate) fn derive(identity: &Identity<'_>, image: &Reference, time_seconds: i64) -> Self {
+        let path = image.path();
         Labels {
+            name: path.rsplit('/').next().unwrap_or(path).to_owned(),
             vmdk_content_id: identity.volume_id("vmdk content"),
             vhd_uuid: identity.bytes("vhd"),
             dynamic_vhd_uuid: identity.bytes("dynamic vhd"),

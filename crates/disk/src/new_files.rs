@@ -132,8 +132,9 @@ impl NewFiles {
     fn estimate(&self, plan: &Plan, compression: u64) -> u64 {
         let stored_bytes = plan.stored.contents.stored_bytes();
         let of = |output: &PlannedOutput| match output.compression {
+            _ if output.file == OutputFile::AmiDescription => 0,
             Codec::None => stored_bytes,
-            Codec::Zlib | Codec::Zstd => stored_bytes / compression,
+            Codec::Zlib | Codec::Zstd | Codec::Xz => stored_bytes / compression,
         };
         plan.outputs.iter().map(of).sum()
     }

@@ -103,11 +103,16 @@ pub(crate) struct StoredDisk {
 /// Plans a disk for an image of the store. Reads the image's description, its kernel and its initramfs; writes
 /// nothing.
 pub fn plan(store: &Store, spec: &Spec) -> Result<Plan, PlanError> {
-    let whole_grains = |size_bytes: u64| {
-        let grains = size_bytes.checked_next_multiple_of(GRAIN_BYTES);
-        grains.unwrap_or(size_bytes)
-    };
-    plan_of_size(store, spec, spec.size_bytes.map(whole_grains))
+    let wanted_bytes = spec.size_bytes.map(|size_bytes| whole_grains(spec, size_bytes));
+    plan_of_size(store, spec, wanted_bytes)
+}
+
+/// The size rounded up to what all formats take.
+fn whole_grains(spec: &Spec, size_bytes: u64) -> u64 {
+    let of_formats = spec.types.iter().map(|format| format.size_grain_bytes());
+    let grain_bytes = of_formats.fold(GRAIN_BYTES, u64::max);
+    let whole_bytes = size_bytes.checked_next_multiple_of(grain_bytes);
+    whole_bytes.unwrap_or(size_bytes)
 }
 
 /// Plans a disk that fills a device of that size, whole sectors; the sizes and the formats of `spec` do not count.
@@ -158,7 +163,7 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
     contents.settle(&geometry)?;
     let disk_guid = identity.guid("disk");
     let table = contents.table(&geometry, disk_guid);
-    let labels = Labels::derive(&identity, time_seconds);
+    let labels = Labels::derive(&identity, &spec.image, time_seconds);
     Ok(Plan {
         image: spec.image.to_string(),
         manifest_digest: image.manifest_digest.to_string(),
@@ -243,9 +248,10 @@ fn choose_geometry(
     let wanted_bytes = wanted_bytes.ok_or(PlanError::DiskTooLarge)?;
     let Some(disk_bytes) = disk_bytes else {
         let roomy = contents.roomy()?;
-        return match roomy.disk_bytes < wanted_bytes {
-            true => contents.filling(wanted_bytes),
-            false => Ok(roomy),
+        let rounded_bytes = whole_grains(spec, roomy.disk_bytes.max(wanted_bytes));
+        return match rounded_bytes == roomy.disk_bytes {
+            true => Ok(roomy),
+            false => contents.filling(rounded_bytes),
         };
     };
     let minimum_bytes = contents.smallest()?.disk_bytes.max(wanted_bytes);

@@ -7,6 +7,8 @@ use osmith_formats::{qcow2, vhd, vmdk};
 use osmith_image::Reference;
 use serde::Serialize;
 
+use crate::volume::GRAIN_BYTES;
+
 /// A disk that is wanted.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -42,6 +44,18 @@ pub enum ImageType {
     Vhd,
     /// For Hyper-V: a dynamic VHD.
     VhdDynamic,
+    /// For Amazon EC2: a raw disk, and what to tell EC2 of it.
+    Ami,
+    /// For Google Compute Engine: the raw disk in an archive. Its size is whole GiB.
+    Gce,
+    /// For vSphere: a virtual machine with its disk.
+    Ova,
+    /// The bytes of the disk, compressed with zstd.
+    #[serde(rename = "raw.zst")]
+    RawZst,
+    /// The bytes of the disk, compressed with xz.
+    #[serde(rename = "raw.xz")]
+    RawXz,
 }
 
 /// How qcow2 clusters are compressed.
@@ -67,6 +81,8 @@ pub enum Codec {
     Zlib,
     /// zstd.
     Zstd,
+    /// LZMA2.
+    Xz,
 }
 
 /// A file that is written. Several formats may want the same one.
@@ -77,6 +93,11 @@ pub(crate) enum OutputFile {
     Vmdk,
     Vhd,
     DynamicVhd,
+    AmiDescription,
+    Gce,
+    Ova,
+    RawZst,
+    RawXz,
 }
 
 impl ImageType {
@@ -88,16 +109,31 @@ impl ImageType {
             ImageType::Vmdk => &[OutputFile::Vmdk],
             ImageType::Vhd => &[OutputFile::Vhd],
             ImageType::VhdDynamic => &[OutputFile::DynamicVhd],
+            ImageType::Ami => &[OutputFile::Raw, OutputFile::AmiDescription],
+            ImageType::Gce => &[OutputFile::Gce],
+            ImageType::Ova => &[OutputFile::Ova],
+            ImageType::RawZst => &[OutputFile::RawZst],
+            ImageType::RawXz => &[OutputFile::RawXz],
         }
     }
 
     /// The largest disk that it takes.
     pub(crate) fn maximum_bytes(self) -> u64 {
         match self {
-            ImageType::Raw => i64::MAX as u64,
+            ImageType::Raw | ImageType::Ami | ImageType::Gce | ImageType::RawZst | ImageType::RawXz => {
+                i64::MAX as u64
+            }
             ImageType::Qcow2 => qcow2::MAX_VIRTUAL_BYTES,
-            ImageType::Vmdk => vmdk::MAX_VIRTUAL_BYTES,
+            ImageType::Vmdk | ImageType::Ova => vmdk::MAX_VIRTUAL_BYTES,
             ImageType::Vhd | ImageType::VhdDynamic => vhd::MAX_VIRTUAL_BYTES,
+        }
+    }
+
+    /// What the size of the disk must be a multiple of.
+    pub(crate) fn size_grain_bytes(self) -> u64 {
+        match self {
+            ImageType::Gce => 1 << 30,
+            _ => GRAIN_BYTES,
         }
     }
 }
@@ -111,15 +147,24 @@ impl OutputFile {
             OutputFile::Vmdk => "vmdk/disk.vmdk",
             OutputFile::Vhd => "vpc/disk.vhd",
             OutputFile::DynamicVhd => "vpc-dynamic/disk.vhd",
+            OutputFile::AmiDescription => "image/ami.json",
+            OutputFile::Gce => "gce/image.tar.gz",
+            OutputFile::Ova => "archive/image.ova",
+            OutputFile::RawZst => "image/disk.raw.zst",
+            OutputFile::RawXz => "image/disk.raw.xz",
         }
     }
 
     /// How it is compressed, if qcow2 clusters are compressed like that.
     pub(crate) fn codec(self, of_qcow2: Compression) -> Codec {
         match self {
-            OutputFile::Raw | OutputFile::Vhd | OutputFile::DynamicVhd => Codec::None,
+            OutputFile::Raw | OutputFile::Vhd | OutputFile::DynamicVhd | OutputFile::AmiDescription => {
+                Codec::None
+            }
             OutputFile::Qcow2 => of_qcow2.into(),
-            OutputFile::Vmdk => Codec::Zlib,
+            OutputFile::Vmdk | OutputFile::Ova | OutputFile::Gce => Codec::Zlib,
+            OutputFile::RawZst => Codec::Zstd,
+            OutputFile::RawXz => Codec::Xz,
         }
     }
 }
@@ -142,6 +187,11 @@ impl fmt::Display for ImageType {
             ImageType::Vmdk => "vmdk",
             ImageType::Vhd => "vhd",
             ImageType::VhdDynamic => "vhd-dynamic",
+            ImageType::Ami => "ami",
+            ImageType::Gce => "gce",
+            ImageType::Ova => "ova",
+            ImageType::RawZst => "raw.zst",
+            ImageType::RawXz => "raw.xz",
         })
     }
 }
@@ -152,6 +202,7 @@ impl fmt::Display for Codec {
             Codec::None => "not compressed",
             Codec::Zlib => "zlib",
             Codec::Zstd => "zstd",
+            Codec::Xz => "xz",
         })
     }
 }

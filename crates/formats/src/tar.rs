@@ -184,6 +184,7 @@ fn gnu_number(number: u64) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "a piece is a range")]
 mod tests {
     use std::io::Write;
     use std::process::Command;

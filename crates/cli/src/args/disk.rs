@@ -13,7 +13,8 @@ Needs no root, no loop device and no program: the disk is written directly, in o
 The same image with the same options and seed gives the same bytes.
 
 Output below DIR: image/disk.raw, qcow2/disk.qcow2, vmdk/disk.vmdk, vpc/disk.vhd (vhd),
-vpc-dynamic/disk.vhd (vhd-dynamic)
+vpc-dynamic/disk.vhd (vhd-dynamic), image/disk.raw and image/ami.json (ami),
+gce/image.tar.gz, archive/image.ova, image/disk.raw.zst, image/disk.raw.xz
 
 Examples:
   osmith disk --type qcow2 localhost/webserver
@@ -81,6 +82,19 @@ pub(crate) enum DiskType {
     Vhd,
     /// For Hyper-V: a dynamic VHD
     VhdDynamic,
+    /// For Amazon EC2: a raw disk, and what to tell EC2 of it
+    Ami,
+    /// For Google Compute Engine: a raw disk of whole GiB in an archive
+    Gce,
+    /// For vSphere: a virtual machine with its disk
+    #[value(alias = "vsphere-ova")]
+    Ova,
+    /// The bytes of the disk, compressed with zstd
+    #[value(name = "raw.zst")]
+    RawZst,
+    /// The bytes of the disk, compressed with xz: the smallest, and slow
+    #[value(name = "raw.xz")]
+    RawXz,
 }
 
 /// How qcow2 clusters are compressed.

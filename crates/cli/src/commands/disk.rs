@@ -77,6 +77,11 @@ fn image_type(wanted: DiskType) -> ImageType {
         DiskType::Vmdk => ImageType::Vmdk,
         DiskType::Vhd => ImageType::Vhd,
         DiskType::VhdDynamic => ImageType::VhdDynamic,
+        DiskType::Ami => ImageType::Ami,
+        DiskType::Gce => ImageType::Gce,
+        DiskType::Ova => ImageType::Ova,
+        DiskType::RawZst => ImageType::RawZst,
+        DiskType::RawXz => ImageType::RawXz,
     }
 }
 

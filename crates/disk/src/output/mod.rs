@@ -1,22 +1,36 @@
 //! Output formats: what becomes of the chunks of a disk.
 
+mod ami;
 mod filled;
+mod gce;
+mod ova;
 mod qcow2;
 mod raw;
+mod stream;
 mod target;
 mod vhd;
 mod vmdk;
+mod xz;
+mod zst;
 
 pub(crate) use filled::{Deflater, Filled};
 pub(crate) use raw::Raw;
 pub(crate) use target::Target;
 
+use gce::Gce;
+use osmith_formats::ova::Machine;
 use osmith_formats::vhd::{Description, fixed_footer};
+use ova::Archive;
 use qcow2::Qcow2;
 use vhd::DynamicVhd;
 use vmdk::Vmdk;
+use xz::Xz;
+use zst::Zst;
 
+use crate::chunk::Chunks;
+use crate::contents;
 use crate::error::WriteError;
+use crate::identity::Labels;
 use crate::plan::Plan;
 use crate::spec::{Codec, OutputFile};
 
@@ -49,30 +63,70 @@ pub(crate) fn open<'a>(
     targets: impl Iterator<Item = (OutputFile, Target<'a>, Codec)>,
 ) -> Result<Vec<Box<dyn Output + 'a>>, WriteError> {
     let (size_bytes, labels) = (plan.size_bytes, &plan.stored.labels);
+    let (mut vmdk, mut archive) = (None, None);
     let mut outputs: Vec<Box<dyn Output + 'a>> = Vec::new();
     for (file, target, codec) in targets {
         outputs.push(match file {
             OutputFile::Raw => Box::new(Raw::create(target, size_bytes)?),
             OutputFile::Qcow2 => Box::new(Qcow2::create(target, size_bytes, codec)?),
-            OutputFile::Vmdk => Box::new(Vmdk::create(target, size_bytes, labels.vmdk_content_id)?),
             OutputFile::Vhd => {
-                let description = Description {
-                    uuid: labels.vhd_uuid,
-                    time_seconds: labels.time_seconds,
-                };
-                let footer = fixed_footer(size_bytes, &description)?;
+                let footer = fixed_footer(size_bytes, &description(labels, labels.vhd_uuid))?;
                 Box::new(Raw::create(target, size_bytes)?.with_footer(footer))
             }
             OutputFile::DynamicVhd => {
-                let description = Description {
-                    uuid: labels.dynamic_vhd_uuid,
-                    time_seconds: labels.time_seconds,
-                };
+                let description = description(labels, labels.dynamic_vhd_uuid);
                 Box::new(DynamicVhd::create(target, size_bytes, description)?)
+            }
+            OutputFile::Gce => Box::new(open_gce(plan, target)?),
+            OutputFile::RawZst => Box::new(Zst::create(target, size_bytes)?),
+            OutputFile::RawXz => Box::new(Xz::create(target, size_bytes)?),
+            // One VMDK, which may go to both.
+            OutputFile::Vmdk => {
+                vmdk = Some(target);
+                continue;
+            }
+            OutputFile::Ova => {
+                archive = Some(Archive::new(target, machine(plan), labels.time_seconds));
+                continue;
+            }
+            // Says nothing of the contents.
+            OutputFile::AmiDescription => {
+                target.write_at(&ami::description(plan), 0)?;
+                continue;
             }
         });
     }
+    if vmdk.is_some() || archive.is_some() {
+        let vmdk = Vmdk::create(vmdk, archive, size_bytes, labels.vmdk_content_id)?;
+        outputs.push(Box::new(vmdk));
+    }
     Ok(outputs)
+}
+
+fn description(labels: &Labels, uuid: [u8; 16]) -> Description {
+    Description {
+        uuid,
+        time_seconds: labels.time_seconds,
+    }
+}
+
+fn machine(plan: &Plan) -> Machine {
+    Machine {
+        name: plan.stored.labels.name.clone(),
+        vmdk_name: vmdk::NAME.to_owned(),
+        disk_bytes: plan.size_bytes,
+    }
+}
+
+fn open_gce<'a>(plan: &Plan, target: Target<'a>) -> Result<Gce<'a>, WriteError> {
+    let stored = &plan.stored;
+    let inconsistent = |_| WriteError::Inconsistent("the plan does not fit itself any more");
+    let layouts = stored.contents.layouts().map_err(inconsistent)?;
+    let boot_code = stored.contents.boot_code.as_ref();
+    let pieces =
+        contents::pieces(&stored.table, boot_code, &stored.geometry, &layouts).map_err(inconsistent)?;
+    let chunks = Chunks::new(pieces);
+    Gce::create(target, plan.size_bytes, chunks, stored.labels.time_seconds)
 }
 
 /// Whether all bytes are zero. Looks at 64 bytes at a time, which become vector instructions.

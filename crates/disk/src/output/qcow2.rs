@@ -30,7 +30,7 @@ impl<'a> Qcow2<'a> {
     pub(crate) fn create(target: Target<'a>, disk_bytes: u64, codec: Codec) -> Result<Self, WriteError> {
         let compression = match codec {
             Codec::Zstd => Compression::Zstd,
-            Codec::Zlib | Codec::None => Compression::Zlib,
+            Codec::Zlib | Codec::None | Codec::Xz => Compression::Zlib,
         };
         let allocator = InTurn::new(Allocator::new(disk_bytes, compression)?);
         Ok(Qcow2 {
@@ -169,7 +169,7 @@ impl Encoder {
     fn new(codec: Codec) -> Result<Self, WriteError> {
         Ok(match codec {
             Codec::None => Encoder::None,
-            Codec::Zlib => Encoder::Zlib,
+            Codec::Zlib | Codec::Xz => Encoder::Zlib,
             Codec::Zstd => Encoder::Zstd(Box::new(Zstd::new(ZSTD_LEVEL).map_err(WriteError::Compress)?)),
         })
     }
