@@ -30,7 +30,7 @@ const PREFIX: &str = "(memdisk)";
 /// The module that starts a kernel.
 const LINUX: &str = "linux";
 /// What is there from the start; `ls`, `reboot` and `halt` for who stands before a machine without entries.
-const MODULES: [&str; 17] = [
+const MODULES: [&str; 18] = [
     "biosdisk",
     "part_gpt",
     "fat",
@@ -39,6 +39,7 @@ const MODULES: [&str; 17] = [
     "normal",
     "configfile",
     "search",
+    "loadenv",
     "regexp",
     "test",
     "true",

@@ -16,6 +16,7 @@ use osmith_formats::verity::Digest;
 use osmith_image::Reference;
 use osmith_image::store::{Image, Store};
 use osmith_machine::entry::BootEntry;
+use osmith_machine::esp::{TRIES_FILE, empty_tries_block};
 use osmith_machine::install::{Deployment, FileData, InstallFile};
 
 use crate::bios::{self, BiosBoot, BiosBootRequest};
@@ -77,6 +78,7 @@ impl Contents {
         let bios_boot = bios_boot(&deployment.sources, &volumes, parts)?;
         let boot_code = bios_boot.as_ref().map(|bios| bios.boot_code);
         if let Some(bios) = bios_boot {
+            add_tries_file(&mut volumes, &mut deployment.sources);
             // The first one: its place is known before all sizes are.
             volumes.insert(0, parts.named("bios boot", None).bios_boot(bios.core_image));
         }
@@ -251,6 +253,30 @@ fn bios_boot(
         image: parts.image_name.to_string(),
         source: Box::new(source),
     })
+}
+
+/// Adds what GRUB counts in, beside the boot entries: it can write into a file that is there.
+fn add_tries_file(volumes: &mut [Volume], sources: &mut Vec<FileData>) {
+    let Some((folder, name)) = TRIES_FILE.rsplit_once('/') else {
+        return;
+    };
+    for volume in volumes {
+        if let Format::Fat32 { tree, .. } = &mut volume.format
+            && tree.lookup(BOOT_ENTRIES.as_bytes()).is_some()
+            && let Some(folder) = tree.lookup(folder.as_bytes())
+        {
+            let block = empty_tries_block();
+            let file = tree.add(Inode {
+                metadata: tree.inode(folder).metadata.clone(),
+                node: Node::Regular(fat32::File {
+                    size_bytes: block.len() as u64,
+                    source: sources.len() as u32,
+                }),
+            });
+            tree.link(folder, name.as_bytes(), file);
+            sources.push(FileData::Bytes(block));
+        }
+    }
 }
 
 fn entries_of(tree: &Tree<fat32::File>, folder: InodeId, sources: &[FileData]) -> Vec<BootEntry> {

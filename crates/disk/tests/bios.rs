@@ -14,7 +14,7 @@ use program::{run, text};
 use sample::Sample;
 
 const FOLDER: &str = "usr/lib/grub/i386-pc";
-const MODULES: [&str; 18] = [
+const MODULES: [&str; 19] = [
     "biosdisk",
     "part_gpt",
     "fat",
@@ -23,6 +23,7 @@ const MODULES: [&str; 18] = [
     "normal",
     "configfile",
     "search",
+    "loadenv",
     "regexp",
     "test",
     "true",

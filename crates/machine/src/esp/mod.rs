@@ -4,6 +4,7 @@
 //! ```text
 //! loader/entries/           the boot menu
 //! loader/entries.staged/    the next one, exchanged with the first in one step
+//! loader/tries.env         what GRUB counted, on disks that start on BIOS machines
 //! EFI/Linux/<folder>/       vmlinuz, initrd: of one deployment or of several that start with the same
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! does.
 
 mod find;
+mod tries;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -25,6 +27,8 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::boot_menu::BootMenu;
+
+pub use tries::{TRIES_FILE, empty_tries_block};
 
 /// The name of a kernel in its folder.
 pub(crate) const KERNEL: &str = "vmlinuz";

@@ -84,3 +84,52 @@ fn kernel_folders_are_known_by_what_they_start() {
     assert_eq!(esp.kernel_folders().unwrap().len(), 1);
     assert!(esp.free_bytes().unwrap() > 0);
 }
+
+fn grub_counts(root: &Path, file_name: &str, tries: u32) {
+    let mut block = format!("# GRUB Environment Block\ntried={file_name}\ntries={tries}\n");
+    block.push_str(&"#".repeat(1024 - block.len()));
+    fs::write(root.join("efi").join(TRIES_FILE), block).unwrap();
+}
+
+#[test]
+fn tries_that_grub_counted_go_into_the_name() {
+    let root = machine();
+    let folder = root.path().join("efi/loader/entries");
+    fs::write(folder.join("a-1+3.conf"), "title a\n").unwrap();
+    fs::write(folder.join("b-0.conf"), "title b\n").unwrap();
+    let esp = Esp::open(root.path(), EspAccess::Write).unwrap();
+    assert_eq!(esp.tries().unwrap(), None);
+    let take_over = || {
+        let tries = esp.tries().unwrap().expect("tries");
+        esp.take_over(&tries).unwrap();
+        assert_eq!(
+            fs::read(root.path().join("efi").join(TRIES_FILE)).unwrap(),
+            empty_tries_block()
+        );
+        assert_eq!(esp.tries().unwrap(), None);
+        names(&esp.menu().unwrap())
+    };
+    grub_counts(root.path(), "a-1+3.conf", 1);
+    assert_eq!(take_over(), ["b-0.conf", "a-1+2-1.conf"]);
+    grub_counts(root.path(), "gone+1.conf", 1);
+    assert_eq!(take_over(), ["b-0.conf", "a-1+2-1.conf"]);
+    grub_counts(root.path(), "b-0.conf", 1);
+    assert_eq!(take_over(), ["b-0.conf", "a-1+2-1.conf"]);
+    grub_counts(root.path(), "a-1+2-1.conf", 9);
+    assert_eq!(take_over(), ["b-0.conf", "a-1+0-3.conf"]);
+}
+
+#[test]
+fn a_block_that_is_none_counts_nothing() {
+    let root = machine();
+    let esp = Esp::open(root.path(), EspAccess::Read).unwrap();
+    for text in [
+        "",
+        "tried=a\ntries=1\n",
+        "# GRUB Environment Block\ntried=a\ntries=x\n",
+        "# GRUB Environment Block\ntries=1\n",
+    ] {
+        fs::write(root.path().join("efi").join(TRIES_FILE), text).unwrap();
+        assert_eq!(esp.tries().unwrap(), None, "{text}");
+    }
+}

@@ -77,6 +77,7 @@ impl Boot<'_> {
         let booted = self.booted()?;
         self.ensure_own_folder()?;
         self.set_aside_unreadable(observer)?;
+        self.take_over_tries(observer)?;
         fallback::record(self, &self.menu(EspAccess::Read)?, &booted, observer)?;
         let results = run(&find(self.root)?, self.check_limit, observer)?;
         let reason = first_failure(&results).map(CheckResult::reason);
@@ -108,6 +109,7 @@ impl Boot<'_> {
     pub fn expire(&self, observer: &dyn Observer) -> Result<DeadlineReport> {
         let booted = self.booted()?;
         self.ensure_own_folder()?;
+        self.take_over_tries(observer)?;
         if self.counter(&self.menu(EspAccess::Read)?, &booted).is_none() {
             return Ok(DeadlineReport {
                 reason: None,
@@ -120,6 +122,25 @@ impl Boot<'_> {
             reason: (restart != Restart::No).then_some(reason),
             restart,
         })
+    }
+
+    /// What GRUB counted goes into the menu, where other boot loaders count.
+    fn take_over_tries(&self, observer: &dyn Observer) -> Result<()> {
+        let tries = match Esp::open(self.root, EspAccess::Read) {
+            Err(EspError::Missing) => None,
+            esp => esp?.tries()?,
+        };
+        if tries.is_none() {
+            return Ok(());
+        }
+        let _lock = self.lock(observer)?;
+        let esp = self.esp(EspAccess::Write)?;
+        // The deadline may have been faster.
+        if let Some(tries) = esp.tries()? {
+            observer.require_running()?;
+            esp.take_over(&tries)?;
+        }
+        Ok(())
     }
 
     /// The deployment is healthy: it stays. The record comes first, then the menu, then what was recorded of failures:
