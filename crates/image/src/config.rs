@@ -184,10 +184,17 @@ impl ImageConfig {
 /// Go's name of the processor this program was compiled for.
 pub fn host_architecture() -> &'static str {
     match std::env::consts::ARCH {
+        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+        other => go_architecture(other),
+    }
+}
+
+/// Go's name of a processor that Linux, Rust or Go call so.
+pub fn go_architecture(name: &str) -> &str {
+    match name {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
-        "x86" => "386",
-        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+        "x86" | "i386" | "i686" => "386",
         "loongarch64" => "loong64",
         other => other,
     }

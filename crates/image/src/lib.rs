@@ -20,7 +20,7 @@ pub mod store;
 pub mod tar;
 mod time;
 
-pub use config::{Empty, History, ImageConfig, RootFs, RuntimeConfig, host_architecture};
+pub use config::{Empty, History, ImageConfig, RootFs, RuntimeConfig, go_architecture, host_architecture};
 pub use digest::{DigestError, Digesting, Sha256Digest};
 pub use import::{ChangeError, ImportError, ImportOptions, import};
 pub use intake::{IntakeError, IntakeOptions, Transferred};

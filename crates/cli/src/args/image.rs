@@ -56,6 +56,9 @@ pub(crate) struct ImportArgs {
     /// A remark for the image's history
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
+    /// The processor it is for, such as arm64 [default: this computer's]
+    #[arg(long)]
+    pub(crate) arch: Option<String>,
     /// The archive, or - for standard input
     pub(crate) archive: PathBuf,
     /// The name of the image

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use osmith_image::store::Store;
 use osmith_image::{ImportError, ImportOptions, import as import_archive};
-use osmith_image::{RuntimeConfig, host_architecture, rfc3339, tar::Limits};
+use osmith_image::{RuntimeConfig, go_architecture, host_architecture, rfc3339, tar::Limits};
 use osmith_report::{Class, Failure, Interrupted, Observer, StepId};
 
 use super::images::{parse_name, print};
@@ -23,7 +23,10 @@ pub(crate) fn import(args: &ImportArgs, store: &Store, observer: &dyn Observer) 
     let names = args.name.as_deref().map(parse_name).transpose()?;
     let options = ImportOptions {
         names: names.into_iter().collect(),
-        architecture: host_architecture().to_owned(),
+        architecture: match &args.arch {
+            Some(name) => go_architecture(name).to_owned(),
+            None => host_architecture().to_owned(),
+        },
         created: Some(rfc3339(seconds_since_1970())),
         message: args
             .message
