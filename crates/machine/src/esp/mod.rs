@@ -27,6 +27,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::boot_menu::BootMenu;
+use crate::grub::{self, GrubObstacle};
 
 pub use tries::{TRIES_FILE, empty_tries_block};
 
@@ -90,11 +91,17 @@ pub enum EspError {
         /// Why.
         source: io::Error,
     },
+    /// The machine may be started by GRUB, which would start something else than the entry says.
+    #[error("the boot entry is not for this machine, which starts by GRUB too")]
+    Grub(#[from] GrubObstacle),
 }
 
 impl Failure for EspError {
     fn class(&self) -> Class {
-        Class::Environment
+        match self {
+            EspError::Grub(obstacle) => obstacle.class(),
+            EspError::Missing | EspError::System(_) | EspError::File { .. } => Class::Environment,
+        }
     }
 
     fn hints(&self) -> Vec<String> {
@@ -105,6 +112,7 @@ impl Failure for EspError {
             EspError::System(error) if matches!(error.errno(), Errno::PERM | Errno::ACCESS) => {
                 vec!["run the command as root".to_owned()]
             }
+            EspError::Grub(obstacle) => obstacle.hints(),
             _ => Vec::new(),
         }
     }
@@ -157,6 +165,12 @@ impl Esp {
 
     /// Writes the menu for the shutdown, in the place of one that is there, and waits until it is on the medium.
     pub fn write_staged_menu(&self, menu: &BootMenu) -> Result<()> {
+        if self.path.join(TRIES_FILE).exists() {
+            let deployed = menu.entries.iter().filter(|entry| entry.deployment().is_some());
+            deployed
+                .map(|entry| &entry.entry)
+                .try_for_each(grub::require_readable)?;
+        }
         self.remove_staged_menu()?;
         fs::create_dir_all(self.path.join(STAGED)).map_err(failed("create", STAGED))?;
         for entry in &menu.entries {

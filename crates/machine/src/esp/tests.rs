@@ -133,3 +133,20 @@ fn a_block_that_is_none_counts_nothing() {
         assert_eq!(esp.tries().unwrap(), None, "{text}");
     }
 }
+
+#[test]
+fn what_grub_cannot_read_is_refused_where_it_starts_the_machine() {
+    let root = machine();
+    let esp = Esp::open(root.path(), EspAccess::Write).unwrap();
+    let text = format!(
+        "title x\noptions a=\"b c\" composefs={}\n",
+        osmith_formats::verity::Digest::of(b"")
+    );
+    let menu = BootMenu {
+        entries: vec![MenuEntry::parse("a.conf", &text).unwrap()],
+    };
+    esp.write_staged_menu(&menu).unwrap();
+    fs::write(root.path().join("efi").join(TRIES_FILE), empty_tries_block()).unwrap();
+    assert!(matches!(esp.write_staged_menu(&menu), Err(EspError::Grub(_))));
+    assert!(esp.staged_menu().unwrap().is_some());
+}
