@@ -17,7 +17,7 @@ use crate::customize::customize;
 use crate::error::PlanError;
 use crate::identity::{Identity, Labels};
 use crate::spec::{Codec, ImageType, OutputFile, Spec};
-use crate::storage::Wanted;
+use crate::storage::{MountSettings, Wanted};
 use crate::volume::GRAIN_BYTES;
 
 /// A disk that is planned. Its `Display` form is for people, its serialized form for programs.
@@ -218,14 +218,14 @@ fn local(
     image: &Image,
     (identity, wanted): (&Identity<'_>, &Wanted),
 ) -> Result<Option<Tree>, PlanError> {
-    let fstab = wanted.fstab(identity);
-    if spec.configuration.changes_no_files() && fstab.is_empty() {
+    let mounts = wanted.mount_settings(identity);
+    if spec.configuration.changes_no_files() && mounts == MountSettings::default() {
         return Ok(None);
     }
     let changed = customize(
         image.tree(store)?,
         &spec.configuration,
-        &fstab,
+        &mounts,
         &image.config.architecture,
         identity,
         &mut |digest| {

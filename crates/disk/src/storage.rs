@@ -70,6 +70,15 @@ pub(crate) enum FileSystem {
     Fat32,
 }
 
+/// What a machine must be told of its partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct MountSettings {
+    /// Lines for `/etc/fstab`. `/boot` has none: systemd finds it.
+    pub(crate) fstab: String,
+    /// Whether boot entries and kernels have a partition of their own.
+    pub(crate) has_boot: bool,
+}
+
 impl Wanted {
     pub(crate) fn of(storage: &Storage) -> Self {
         match storage {
@@ -89,11 +98,14 @@ impl Wanted {
 }
 
 impl Wanted {
-    /// The lines of `/etc/fstab`. `/boot` has none: systemd finds it.
-    pub(crate) fn fstab(&self, identity: &Identity<'_>) -> String {
+    /// What the machine must be told of the partitions.
+    pub(crate) fn mount_settings(&self, identity: &Identity<'_>) -> MountSettings {
         let partitions = self.partitions.iter().enumerate();
         let lines = partitions.filter_map(|(number, spec)| spec.fstab_line(&spec.role(number), identity));
-        lines.collect()
+        MountSettings {
+            fstab: lines.collect(),
+            has_boot: self.partitions.iter().any(PartitionSpec::is_boot),
+        }
     }
 }
 

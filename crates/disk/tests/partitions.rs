@@ -233,7 +233,17 @@ fn what_the_image_has_in_var_goes_where_it_is_mounted() {
     assert_eq!(list(4, "/"), ["app"]);
     assert_eq!(cat(4, "/app/first"), "one\n");
     assert_eq!(list(8, "/state/os/default/var"), Vec::<String>::new());
-    let fstab = cat(8, &format!("/state/deploy/{}/etc/fstab", disk.plan.deployment));
+    let etc = format!("/state/deploy/{}/etc", disk.plan.deployment);
+    let masked = run(
+        &debugfs,
+        &[
+            "-R",
+            &format!("stat {etc}/systemd/system/efi.automount"),
+            text(&disk.extracted(8)),
+        ],
+    );
+    assert!(masked.contains("\"/dev/null\""), "{masked}");
+    let fstab = cat(8, &format!("{etc}/fstab"));
     let uuid = |number| disk.partition(number).uuid.as_deref().unwrap();
     let expected = format!(
         "# mine\nUUID={} /var ext4 defaults 0 2\nUUID={} /var/log ext4 defaults 0 2\n\

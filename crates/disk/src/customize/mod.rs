@@ -8,6 +8,7 @@ mod drift;
 mod edit;
 mod files;
 mod firewall;
+mod mounts;
 mod services;
 mod settings;
 mod time;
@@ -18,9 +19,8 @@ use osmith_machine::install::ReadObject;
 use osmith_report::{Class, Failure};
 
 use crate::identity::Identity;
+use crate::storage::MountSettings;
 use edit::Edit;
-
-const FSTAB: &str = "etc/fstab";
 
 /// Why a configuration cannot be applied to an image.
 #[derive(Debug, thiserror::Error)]
@@ -47,11 +47,11 @@ impl Failure for CustomizeError {
     }
 }
 
-/// The tree of the image with what the configuration changes, and with these lines in `/etc/fstab`. `object` reads the objects of the image.
+/// The tree of the image with what the configuration and its file systems change. `object` reads the objects of the image.
 pub(crate) fn customize(
     mut tree: Tree,
     configuration: &Configuration,
-    fstab: &str,
+    mounts: &MountSettings,
     architecture: &str,
     identity: &Identity,
     object: &mut ReadObject,
@@ -63,7 +63,7 @@ pub(crate) fn customize(
     time::apply(&mut edit, &configuration.timezone)?;
     services::apply(&mut edit, &configuration.services)?;
     firewall::apply(&mut edit, &configuration.firewall)?;
-    add_to_fstab(&mut edit, fstab)?;
+    mounts::apply(&mut edit, mounts)?;
     // Last: a file that is written out has the last word.
     files::apply(&mut edit, configuration)?;
     drift::apply(&mut edit);
@@ -72,19 +72,6 @@ pub(crate) fn customize(
         Some(error) => Err(error.into()),
         None => Ok(tree),
     }
-}
-
-/// Appends lines to the `/etc/fstab` of the image.
-fn add_to_fstab(edit: &mut Edit, lines: &str) -> Result<(), CustomizeError> {
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let mut text = edit.text(FSTAB)?.unwrap_or_default();
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    edit.write_etc("customizations", FSTAB, &(text + lines), 0o644);
-    Ok(())
 }
 
 /// Go, Debian and Linux have names of their own.
