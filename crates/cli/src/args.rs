@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod disk;
 mod image;
+mod image_builder;
 mod machine;
 mod registry;
 
@@ -17,6 +18,7 @@ pub(crate) use image::{
     BuildArgs, FsckArgs, ImagesArgs, ImportArgs, InspectArgs, LayerCompression, ListFormat, LoadArgs,
     PruneArgs, RmiArgs, SaveArgs, SaveFormat, TagArgs,
 };
+pub(crate) use image_builder::{ImageBuilder, Owner};
 pub(crate) use machine::{
     DriftArgs, EtcArgs, EtcCommand, EtcDiffArgs, FinalizeArgs, HealthArgs, HealthFormat, KargsArgs, LogArgs,
     LogFormat, PinArgs, ReportFormat, RollbackArgs, StatusArgs, StatusFormat, SwitchArgs, UpgradeArgs,

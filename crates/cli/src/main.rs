@@ -23,13 +23,17 @@ use osmith_report::Failure;
 
 use args::{Cli, Command, EtcCommand, InstallCommand};
 use commands::{
-    build, copy, disk, drift, images, import, install, layout, machine, reference_pages, transfer,
+    build, copy, disk, drift, image_builder, images, import, install, layout, machine, reference_pages,
+    transfer,
 };
 use progress::{Console, Messages};
 
 fn main() -> ExitCode {
     if let Some(status) = osmith_sys::sandbox::run_if_child() {
         return status;
+    }
+    if called_as(image_builder::NAME) {
+        return image_builder::main();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -51,6 +55,12 @@ fn main() -> ExitCode {
             ExitCode::from(failure::exit_status(failure.class()))
         }
     }
+}
+
+/// Whether the program was started under that name.
+fn called_as(name: &str) -> bool {
+    let program = std::env::args_os().next().unwrap_or_default();
+    std::path::Path::new(&program).file_name() == Some(name.as_ref())
 }
 
 fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {

@@ -70,7 +70,7 @@ fn spec(args: &DiskArgs, image: Reference, follows: Reference, configuration: Co
     }
 }
 
-fn image_type(wanted: DiskType) -> ImageType {
+pub(super) fn image_type(wanted: DiskType) -> ImageType {
     match wanted {
         DiskType::Raw => ImageType::Raw,
         DiskType::Qcow2 => ImageType::Qcow2,

@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod copy;
 pub(crate) mod disk;
 pub(crate) mod drift;
+pub(crate) mod image_builder;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod install;

@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 use osmith_report::Class;
 
 use super::images::print;
-use crate::args::{Cli, CompletionsArgs, ManArgs};
+use crate::args::{Cli, CompletionsArgs, ImageBuilder, ManArgs};
 use crate::failure::{CommandFailure, CommandResult};
 
 pub(crate) fn completions(args: &CompletionsArgs) -> CommandResult {
@@ -16,7 +16,7 @@ pub(crate) fn completions(args: &CompletionsArgs) -> CommandResult {
     print(&String::from_utf8_lossy(&script))
 }
 
-/// Writes `osmith.1` and a page for every command.
+/// Writes `osmith.1`, a page for every command, and one for `bootc-image-builder`.
 pub(crate) fn man(args: &ManArgs) -> CommandResult {
     let cannot_write = |path: &Path, error: std::io::Error| {
         CommandFailure::new(
@@ -26,9 +26,12 @@ pub(crate) fn man(args: &ManArgs) -> CommandResult {
         .because(error)
     };
     fs::create_dir_all(&args.directory).map_err(|error| cannot_write(&args.directory, error))?;
-    let mut program = Cli::command();
-    program.build();
-    clap_mangen::generate_to(program, &args.directory)
+    [Cli::command(), ImageBuilder::command()]
+        .into_iter()
+        .try_for_each(|mut program| {
+            program.build();
+            clap_mangen::generate_to(program, &args.directory)
+        })
         .map_err(|error| cannot_write(&args.directory, error))?;
     Ok(())
 }

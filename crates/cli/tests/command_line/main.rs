@@ -3,6 +3,7 @@
 mod errors;
 mod full;
 mod help;
+mod image_builder;
 mod program;
 mod proxies;
 mod pulls;
