@@ -2,6 +2,7 @@
 //! update is bad, its power is cut or its disk is damaged.
 
 mod bios;
+mod configured;
 mod damage;
 mod etc_modes;
 mod failure;

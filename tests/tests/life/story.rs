@@ -39,20 +39,25 @@ impl Story<()> {
     /// A disk with version 1, in a format of `osmith disk --type`; `more` is added to its image. `None` without a
     /// registry program.
     pub(crate) fn prepare(format: &str, more: &str) -> Option<Self> {
+        let laboratory = Laboratory::open(Path::new(OSMITH)).expect("a laboratory");
+        Story::prepare_in(laboratory, &format!("--type {format} --size 6GiB"), more)
+    }
+
+    /// The same in a laboratory that has files for it already, with these options of `osmith disk`.
+    pub(crate) fn prepare_in(laboratory: Laboratory, options: &str, more: &str) -> Option<Self> {
         let registry = Registry::start()?;
         let workshop = &*WORKSHOP;
         workshop.build(IMAGE, &containerfile("1", more));
         let output = workshop.folder.join("life");
         workshop.osmith(&format!(
-            "disk --force --type {format} --size 6GiB --output {} {IMAGE}",
+            "disk --force {options} --output {} {IMAGE}",
             output.display()
         ));
-        let made = match format {
-            "raw" => "image/disk.raw",
-            _ => "qcow2/disk.qcow2",
+        let made = match options.contains("--type raw") {
+            true => "image/disk.raw",
+            false => "qcow2/disk.qcow2",
         };
         let made = output.join(made);
-        let laboratory = Laboratory::open(Path::new(OSMITH)).expect("a laboratory");
         let disk = laboratory.folder().join(made.file_name().expect("a name"));
         copy_sparsely(&made, &disk).expect("a disk of our own");
         Some(Story {
