@@ -6,6 +6,7 @@ mod configured;
 mod damage;
 mod etc_modes;
 mod failure;
+mod formats;
 mod install;
 mod power_cut;
 mod story;
