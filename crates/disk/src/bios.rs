@@ -19,6 +19,8 @@ use osmith_machine::grub::{GrubObstacle, require_readable};
 use osmith_machine::install::ReadObject;
 use osmith_report::{Class, Failure};
 
+use crate::identity::volume_uuid;
+
 /// Where an image has the files.
 const FOLDER: &str = "usr/lib/grub/i386-pc";
 /// Longer files are none of GRUB's.
@@ -117,7 +119,7 @@ impl Failure for BiosBootError {
         match self {
             BiosBootError::Unreadable { .. } => Vec::new(),
             BiosBootError::Damaged { .. } => {
-                vec!["'osmith system fsck' names what is damaged in the store".to_owned()]
+                vec!["'osmith fsck' names what is damaged in the store".to_owned()]
             }
             BiosBootError::Missing(_) | BiosBootError::NoFile(_) | BiosBootError::Grub(_) => {
                 vec![
@@ -177,8 +179,7 @@ pub(crate) fn bios_boot(
 }
 
 fn memory_disk(linux: &[u8], volume_id: u32) -> Result<Vec<u8>, BiosBootError> {
-    let volume = format!("{:04X}-{:04X}", volume_id >> 16, volume_id & 0xffff);
-    let configuration = CONFIGURATION.replace(VOLUME, &volume);
+    let configuration = CONFIGURATION.replace(VOLUME, &volume_uuid(volume_id));
     let files = [
         ("grub.cfg", configuration.as_bytes()),
         ("i386-pc/linux.mod", linux),
