@@ -16,7 +16,7 @@ description = "Administrator"
 password = "correct horse"
 groups = ["sudo", "operators"]
 uid = 1500
-home = "/home/admins/one"
+home = "/var/admins/one"
 shell = "/bin/sh"
 expiredate = 40000
 
@@ -89,11 +89,11 @@ const SEEN: [(&str, &str); 20] = [
     ),
     (
         "getent passwd admin",
-        "admin:x:1500:1500:Administrator:/home/admins/one:/bin/sh",
+        "admin:x:1500:1500:Administrator:/var/admins/one:/bin/sh",
     ),
     ("getent shadow admin | cut -d : -f 8", "40000"),
     (
-        "stat -c '%a %U' /home/admins/one/.ssh/authorized_keys",
+        "stat -c '%a %U' /var/admins/one/.ssh/authorized_keys",
         "600 admin",
     ),
     (
