@@ -22,18 +22,6 @@ use osmith_report::Silent;
 const FILES: u64 = 30_000;
 const TOTAL_BYTES: u64 = 1_000_000_000;
 const ROUNDS: usize = 3;
-const ALL: [ImageType; 10] = [
-    ImageType::Raw,
-    ImageType::Qcow2,
-    ImageType::Vmdk,
-    ImageType::Vhd,
-    ImageType::VhdDynamic,
-    ImageType::Ami,
-    ImageType::Gce,
-    ImageType::Ova,
-    ImageType::RawZst,
-    ImageType::RawXz,
-];
 
 fn main() {
     let parent = std::env::args()
@@ -76,7 +64,7 @@ fn main() {
         ("gce", &[ImageType::Gce], Compression::Zlib),
         ("raw.zst", &[ImageType::RawZst], Compression::Zlib),
         ("raw.xz", &[ImageType::RawXz], Compression::Zlib),
-        ("all of them in one run", &ALL, Compression::Zlib),
+        ("all of them in one run", &ImageType::ALL, Compression::Zlib),
     ] {
         let spec = spec(types, compression);
         let time = best(work.path(), || {

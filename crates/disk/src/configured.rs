@@ -4,8 +4,7 @@ use std::io::{self, Read as _};
 
 use osmith_config::{Configuration, Format, Storage};
 use osmith_formats::tree::{Content, Node};
-use osmith_image::Reference;
-use osmith_image::store::Store;
+use osmith_image::store::{Image, Store};
 
 use crate::customize::CustomizeError;
 use crate::error::PlanError;
@@ -18,8 +17,7 @@ const OF_IMAGE: [(&str, Format); 2] = [
 
 /// The partitions that an image wants for its disks. Of its configuration, nothing else counts: what a machine is beside
 /// its disk, the image says by its files.
-pub fn storage_of_image(store: &Store, name: &Reference) -> Result<Storage, PlanError> {
-    let image = store.image(name)?;
+pub(crate) fn storage_of_image(store: &Store, image: &Image) -> Result<Storage, PlanError> {
     let tree = image.tree(store)?;
     let found = OF_IMAGE.iter().find_map(|(path, format)| {
         let inode = tree.inode(tree.lookup(path.as_bytes())?);
@@ -45,6 +43,6 @@ pub fn storage_of_image(store: &Store, name: &Reference) -> Result<Storage, Plan
         }
     };
     let configuration = Configuration::parse(&bytes, format);
-    let configuration = configuration.map_err(|error| error.in_file(format!("/{path} of {name}")));
+    let configuration = configuration.map_err(|error| error.in_file(format!("/{path} of the image")));
     Ok(configuration.map_err(CustomizeError::Configuration)?.storage)
 }

@@ -1,8 +1,8 @@
 //! An image becomes a disk: plan, partitions, file systems, output formats.
 //!
 //! [`plan()`] turns what is wanted ([`Spec`]) and what the image is into a [`Plan`], which can be shown; [`execute()`]
-//! writes it, [`execute_on_device()`] onto a disk that is there. The file systems and the partition table are written directly, in one pass from the objects of the
-//! store to the output formats: no right, no device and no program is needed.
+//! writes it, [`execute_on_device()`] onto a disk that is there. The file systems and the partition table are written
+//! directly, in one pass from the objects of the store to the output formats: no right, no device and no program is needed.
 
 mod bios;
 mod bytes;
@@ -18,6 +18,7 @@ mod mounts;
 mod new_files;
 mod output;
 mod plan;
+mod real_path;
 mod source;
 mod space;
 mod spec;
@@ -28,7 +29,6 @@ mod write;
 
 pub use bios::BiosBootError;
 pub use bytes::Size;
-pub use configured::storage_of_image;
 pub use customize::CustomizeError;
 pub use device::{Device, DeviceError};
 pub use error::{FormatError, MountPointReason, Needed, PlanError, WriteError};

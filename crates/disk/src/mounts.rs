@@ -11,8 +11,8 @@ use osmith_formats::tree::{Inode, InodeId, Metadata, Node, Tree};
 use osmith_machine::install::{Deployment, FileData, InstallFile, STATE_VAR};
 
 use crate::error::{MountPointReason, PlanError};
+use crate::real_path::{Astray, real_path};
 
-const MAX_LINKS: u32 = 40;
 /// Directories that the machine itself fills, or that are its operating system.
 const RESERVED: [&str; 11] = [
     "boot",
@@ -88,40 +88,11 @@ fn double(sources: &mut Vec<FileData>, source: u32) -> u32 {
     }
 }
 
-/// The names from the root to where a path leads in the image, as far as the image has it.
 fn resolve(image: &Tree, path: &str) -> Result<Vec<Vec<u8>>, MountPointReason> {
-    let mut found: Vec<Vec<u8>> = Vec::new();
-    let mut links = 0;
-    let mut pending: Vec<Vec<u8>> = components(path.as_bytes()).rev().collect();
-    while let Some(name) = pending.pop() {
-        if name == b".." {
-            found.pop();
-            continue;
-        }
-        found.push(name);
-        match image.lookup(&found.join(&b'/')).map(|id| &image.inode(id).node) {
-            Some(Node::Symlink(target)) => {
-                links += 1;
-                if links > MAX_LINKS {
-                    return Err(MountPointReason::Links);
-                }
-                found.pop();
-                if target.starts_with(b"/") {
-                    found.clear();
-                }
-                pending.extend(components(target).rev());
-            }
-            Some(Node::Directory(_)) | None => {}
-            Some(_) => return Err(MountPointReason::NoDirectory),
-        }
-    }
-    Ok(found)
-}
-
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> + '_ {
-    path.split(|byte| *byte == b'/')
-        .filter(|name| !name.is_empty() && *name != b".")
-        .map(<[u8]>::to_vec)
+    real_path(image, path.as_bytes(), true).map_err(|astray| match astray {
+        Astray::Links => MountPointReason::Links,
+        Astray::NotDirectory(_) => MountPointReason::NoDirectory,
+    })
 }
 
 /// The names below `var`, if the path leads there.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read as _};
 
+use osmith_config::Storage;
 use osmith_formats::gpt::{Guid, Table};
 use osmith_formats::tree::Tree;
 use osmith_image::store::{Image, Store};
@@ -12,6 +13,7 @@ use osmith_machine::origin::ImageSource;
 use serde::Serialize;
 
 use crate::bytes::Size;
+use crate::configured::storage_of_image;
 use crate::contents::{Contents, Geometry, Parts};
 use crate::customize::customize;
 use crate::error::PlanError;
@@ -138,7 +140,10 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
     };
     let root_type = Guid::root_of(&architecture).ok_or_else(unknown)?;
     let processor = Architecture::of_image(&architecture).ok_or_else(unknown)?;
-    let wanted = Wanted::of(&spec.configuration.storage);
+    let wanted = match &spec.configuration.storage {
+        Storage::Default => Wanted::of(&storage_of_image(store, &image)?),
+        asked_for => Wanted::of(asked_for),
+    };
     let mut deployment = deploy(store, spec, &image, processor, (&identity, &wanted))?;
     let (digest, title) = (deployment.digest, std::mem::take(&mut deployment.title));
     let kernel_version = std::mem::take(&mut deployment.kernel_version);

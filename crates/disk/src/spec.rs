@@ -101,6 +101,20 @@ pub(crate) enum OutputFile {
 }
 
 impl ImageType {
+    /// Every format.
+    pub const ALL: [ImageType; 10] = [
+        ImageType::Raw,
+        ImageType::Qcow2,
+        ImageType::Vmdk,
+        ImageType::Vhd,
+        ImageType::VhdDynamic,
+        ImageType::Ami,
+        ImageType::Gce,
+        ImageType::Ova,
+        ImageType::RawZst,
+        ImageType::RawXz,
+    ];
+
     /// What is written for it.
     pub(crate) fn files(self) -> &'static [OutputFile] {
         match self {

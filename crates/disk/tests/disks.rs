@@ -15,18 +15,6 @@ use osmith_testing::oracle;
 use program::{run, text};
 use sample::Sample;
 
-const ALL: [ImageType; 10] = [
-    ImageType::Raw,
-    ImageType::Qcow2,
-    ImageType::Vmdk,
-    ImageType::Vhd,
-    ImageType::VhdDynamic,
-    ImageType::Ami,
-    ImageType::Gce,
-    ImageType::Ova,
-    ImageType::RawZst,
-    ImageType::RawXz,
-];
 /// The raw disk is that of the AMI, too.
 const ALL_FILES: usize = 10;
 const BOTH: [ImageType; 2] = [ImageType::Raw, ImageType::Qcow2];
@@ -302,9 +290,9 @@ fn the_same_image_and_seed_give_the_same_bytes_with_any_number_of_threads() {
         fs::remove_dir_all(work.path().join(name)).unwrap();
         digests
     };
-    let one = digests("one", &ALL, 1, 0);
+    let one = digests("one", &ImageType::ALL, 1, 0);
     assert_eq!(one.len(), ALL_FILES);
-    assert_eq!(digests("many", &ALL, 8, 0), one);
+    assert_eq!(digests("many", &ImageType::ALL, 8, 0), one);
     let uncompressed = [ImageType::Raw, ImageType::Vhd, ImageType::VhdDynamic];
     let of_a_seed = |seed| digests("seed", &uncompressed, 2, seed);
     for (one, other) in of_a_seed(0).iter().zip(of_a_seed(7)) {

@@ -20,4 +20,5 @@ pub mod tree;
 pub mod verity;
 pub mod vhd;
 pub mod vmdk;
+pub mod xml;
 pub mod xz;

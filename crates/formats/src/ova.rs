@@ -5,6 +5,7 @@
 //!
 //! Left out: several disks, properties, licences, certificates.
 
+use crate::xml::escaped;
 use std::fmt::Write as _;
 
 const PROCESSORS: u32 = 2;
@@ -49,7 +50,7 @@ impl Machine {
     }
 
     fn xml(&self, vmdk_bytes: u64) -> String {
-        let (name, vmdk_name) = (escape(&self.name), escape(&self.vmdk_name));
+        let (name, vmdk_name) = (escaped(&self.name), escaped(&self.vmdk_name));
         let disk_bytes = self.disk_bytes;
         let envelope = "http://schemas.dmtf.org/ovf/envelope/1";
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -173,20 +174,6 @@ fn append_items(xml: &mut String) {
         }
         xml.push_str("      </Item>\n");
     }
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -1,9 +1,7 @@
 //! `osmith disk`: an image becomes a disk.
 
-use osmith_config::{Configuration, Storage};
-use osmith_disk::{
-    Compression, Destination, ImageType, Plan, Spec, Written, execute, plan, storage_of_image,
-};
+use osmith_config::Configuration;
+use osmith_disk::{Compression, Destination, ImageType, Plan, Spec, Written, execute, plan};
 use osmith_image::Reference;
 use osmith_image::store::Store;
 use osmith_report::Observer;
@@ -16,13 +14,10 @@ use crate::failure::CommandResult;
 pub(crate) fn disk(args: &DiskArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
     let image = parse_name(&args.image)?;
     let follows = store.resolve(&image)?.unwrap_or_else(|| image.qualified());
-    let mut configuration = match &args.config {
+    let configuration = match &args.config {
         Some(file) => configuration::read(file)?,
         None => Configuration::default(),
     };
-    if configuration.storage == Storage::Default {
-        configuration.storage = storage_of_image(store, &image)?;
-    }
     let plan = plan(store, &spec(args, image, follows, configuration))?;
     if args.dry_run {
         if args.report != Some(ReportFormat::Json) {

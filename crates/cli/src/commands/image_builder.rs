@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use osmith_config::{Configuration, Storage};
-use osmith_disk::{Compression, Destination, ImageType, Plan, Spec, execute, plan, storage_of_image};
+use osmith_config::Configuration;
+use osmith_disk::{Compression, Destination, ImageType, Plan, Spec, execute, plan};
 use osmith_image::go_architecture;
 use osmith_image::store::{Access, Store};
 use osmith_report::{Class, Failure, Observer};
@@ -140,13 +140,10 @@ fn planned(arguments: &ImageBuilder, image: &str, store: &Store) -> Result<Plan,
             "pull it for that processor: osmith pull --platform linux/ARCH IMAGE",
         ));
     }
-    let mut configuration = match configuration_file(arguments)? {
+    let configuration = match configuration_file(arguments)? {
         Some(path) => configuration::read(&path)?,
         None => Configuration::default(),
     };
-    if configuration.storage == Storage::Default {
-        configuration.storage = storage_of_image(store, &name)?;
-    }
     let spec = Spec {
         follows: store.resolve(&name)?.unwrap_or_else(|| name.qualified()),
         image: name,

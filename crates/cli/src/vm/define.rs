@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use osmith_formats::xml::escaped;
 use osmith_report::{Class, Failure};
 
 use super::arguments::{DefineArgs, DefineForm, FirmwareChoice, VmArchitecture};
@@ -228,20 +229,6 @@ fn quoted(word: &str) -> String {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', "'\\''")),
     }
-}
-
-/// Text or an attribute of XML.
-fn escaped(text: &str) -> String {
-    text.chars().fold(String::new(), |mut escaped, letter| {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            _ => escaped.push(letter),
-        }
-        escaped
-    })
 }
 
 #[cfg(test)]

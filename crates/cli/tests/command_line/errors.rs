@@ -8,17 +8,7 @@ use insta::assert_snapshot;
 use osmith_testing::oracle;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::program::{OSMITH, Place, archive_start, clean, said};
-
-const BOOTABLE: [(&str, &str); 7] = [
-    ("sysroot/", ""),
-    ("boot/", ""),
-    ("etc/hostname", "sample"),
-    ("usr/lib/os-release", "ID=sample\nPRETTY_NAME=Sample\n"),
-    ("usr/lib/modules/6.12/initramfs.img", "initramfs"),
-    ("usr/lib/modules/6.12/vmlinuz", "kernel"),
-    ("usr/lib/systemd/boot/efi/systemd-bootx64.efi", "loader"),
-];
+use super::program::{BOOTABLE, OSMITH, Place, archive_start, clean, said};
 
 #[test]
 fn names() {

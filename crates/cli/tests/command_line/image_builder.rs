@@ -7,17 +7,7 @@ use std::process::Command;
 
 use insta::assert_snapshot;
 
-use super::program::{OSMITH, Place, clean, said};
-
-const BOOTABLE: [(&str, &str); 7] = [
-    ("sysroot/", ""),
-    ("boot/", ""),
-    ("etc/hostname", "sample"),
-    ("usr/lib/os-release", "ID=sample\nPRETTY_NAME=Sample\n"),
-    ("usr/lib/modules/6.12/initramfs.img", "initramfs"),
-    ("usr/lib/modules/6.12/vmlinuz", "kernel"),
-    ("usr/lib/systemd/boot/efi/systemd-bootx64.efi", "loader"),
-];
+use super::program::{BOOTABLE, OSMITH, Place, clean, said};
 
 struct Builder {
     place: Place,

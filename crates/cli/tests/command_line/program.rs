@@ -9,6 +9,17 @@ use std::process::{Command, Output, Stdio};
 
 pub(crate) const OSMITH: &str = env!("CARGO_BIN_EXE_osmith");
 
+/// Files that make an image of which a disk can be made, as [`Place::image`] takes them.
+pub(crate) const BOOTABLE: [(&str, &str); 7] = [
+    ("sysroot/", ""),
+    ("boot/", ""),
+    ("etc/hostname", "sample"),
+    ("usr/lib/os-release", "ID=sample\nPRETTY_NAME=Sample\n"),
+    ("usr/lib/modules/6.12/initramfs.img", "initramfs"),
+    ("usr/lib/modules/6.12/vmlinuz", "kernel"),
+    ("usr/lib/systemd/boot/efi/systemd-bootx64.efi", "loader"),
+];
+
 /// The program with nothing of the caller's environment that changes its words.
 pub(crate) fn osmith() -> Command {
     clean(Command::new(OSMITH))

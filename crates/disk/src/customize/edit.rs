@@ -7,9 +7,8 @@ use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Name, Node, Timest
 use osmith_machine::install::ReadObject;
 
 use super::CustomizeError;
+use crate::real_path::{Astray, real_path};
 
-/// As many as the kernel follows.
-const LINKS_MAX: usize = 40;
 /// What the machine may write to.
 const WRITABLE: [&str; 2] = ["etc", "var"];
 
@@ -123,38 +122,13 @@ impl<'a, 'o> Edit<'a, 'o> {
     /// The path without links, from the root on and without a leading slash; what does not exist stays as it is
     /// written. The last name may stay a link.
     pub(super) fn real_path(&self, path: &str, follow_last: bool) -> Result<String, Obstacle> {
-        let mut pending: Vec<String> = names(path).rev().map(str::to_owned).collect();
-        let mut real: Vec<String> = Vec::new();
-        let mut links = 0;
-        while let Some(name) = pending.pop() {
-            if name == ".." {
-                real.pop();
-                continue;
+        let real = real_path(self.tree, path.as_bytes(), follow_last).map_err(|astray| match astray {
+            Astray::Links => Obstacle::Links,
+            Astray::NotDirectory(place) => {
+                Obstacle::NotDirectory(String::from_utf8_lossy(&place).into_owned())
             }
-            real.push(name);
-            let joined = real.join("/");
-            let Some(id) = self.tree.lookup(joined.as_bytes()) else {
-                continue;
-            };
-            match &self.tree.inode(id).node {
-                Node::Symlink(target) if follow_last || !pending.is_empty() => {
-                    links += 1;
-                    if links > LINKS_MAX {
-                        return Err(Obstacle::Links);
-                    }
-                    let target = String::from_utf8_lossy(target).into_owned();
-                    real.pop();
-                    if target.starts_with('/') {
-                        real.clear();
-                    }
-                    pending.extend(names(&target).rev().map(str::to_owned));
-                }
-                Node::Directory(_) | Node::Symlink(_) => {}
-                _ if pending.is_empty() => {}
-                _ => return Err(Obstacle::NotDirectory(joined)),
-            }
-        }
-        Ok(real.join("/"))
+        })?;
+        Ok(String::from_utf8_lossy(&real.join(&b'/')).into_owned())
     }
 
     /// The same for a path that is to be written.

@@ -160,16 +160,7 @@ impl Accounts {
     /// The group of a new account, which is made if accounts have groups of their own.
     fn primary_group(&mut self, edit: &mut Edit, user: &User, uid: u32) -> Option<u32> {
         if let Some(gid) = user.gid {
-            if self.group_of(gid).is_none() {
-                let reason = format!("there is no group with the gid {gid}");
-                edit.problem(
-                    &format!("{}.gid", user.key),
-                    reason,
-                    "make it with group, or take gid away",
-                );
-                return None;
-            }
-            return Some(gid);
+            return self.require_group(edit, user, gid).then_some(gid);
         }
         if let Some(gid) = self.gid(&user.name) {
             return Some(gid);
@@ -184,6 +175,17 @@ impl Accounts {
             None => self.no_number(edit, &user.key, "gid", self.defaults.gids),
         }
         gid
+    }
+
+    /// Whether there is a group with that number; a problem if not.
+    fn require_group(&self, edit: &mut Edit, user: &User, gid: u32) -> bool {
+        let is_there = self.group_of(gid).is_some();
+        if !is_there {
+            let reason = format!("there is no group with the gid {gid}");
+            let remedy = "make it with group, or take gid away";
+            edit.problem(&format!("{}.gid", user.key), reason, remedy);
+        }
+        is_there
     }
 
     /// Files of an account of the image have its number: it stays. `false` after a problem.
@@ -203,13 +205,7 @@ impl Accounts {
             return false;
         }
         if let Some(gid) = user.gid {
-            if self.group_of(gid).is_none() {
-                let reason = format!("there is no group with the gid {gid}");
-                edit.problem(
-                    &format!("{}.gid", user.key),
-                    reason,
-                    "make it with group, or take gid away",
-                );
+            if !self.require_group(edit, user, gid) {
                 return false;
             }
             self.passwd.set(&user.name, GID_OF_USER, gid.to_string());
