@@ -137,13 +137,13 @@ impl BootMenu {
         entries.find(|entry| entry.deployment().as_ref() == Some(deployment))
     }
 
-    /// Whether an entry starts a kernel of a folder of kernels, or a unified one of that name.
-    pub fn uses_kernel(&self, folder: &str) -> bool {
+    /// Whether an entry starts a kernel of the folder with that name, or the unified one with that name.
+    pub fn uses_kernel(&self, name: &str) -> bool {
         let mut paths = self.entries.iter().flat_map(|entry| {
             let entry = &entry.entry;
             entry.linux.iter().chain(&entry.initrd).chain(&entry.uki)
         });
-        paths.any(|path| path.split('/').any(|name| name == folder))
+        paths.any(|path| path.split('/').any(|part| part == name))
     }
 
     /// The deployments, first what is started by itself.

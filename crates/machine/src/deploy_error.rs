@@ -13,6 +13,7 @@ use crate::etc::EtcError;
 use crate::install::InstallError;
 use crate::kernel_arguments::ComposefsArgumentError;
 use crate::lock::LockError;
+use crate::origin::BootType;
 
 /// Why the deployments of a machine cannot be changed. What ran before still runs, and starts next.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,20 @@ pub enum DeployError {
     /// The boot menu does not have the deployment that runs.
     #[error("the boot menu has no entry of the deployment that runs, {0}")]
     NoBootedEntry(Box<Digest>),
+    /// The image starts in another way than this machine's deployments.
+    #[error("{}", match here {
+        BootType::Bls => "the image starts by a unified kernel image, this machine by kernel, initramfs and arguments of its own",
+        BootType::Uki => "this machine starts by unified kernel images, and the image has none",
+    })]
+    BootType {
+        /// How the machine starts.
+        here: BootType,
+    },
+    /// Kernel arguments of a unified kernel image are not changed.
+    #[error(
+        "the kernel arguments of this machine are sealed in the unified kernel image of its operating system"
+    )]
+    SealedArguments,
     /// The image says something about its root that its initramfs will not understand.
     #[error("cannot use /{path} of the image: {reason}", path = crate::root_setup::CONFIGURATION_PATH)]
     RootConfiguration {
@@ -148,7 +163,9 @@ impl Failure for DeployError {
             DeployError::Architecture { .. }
             | DeployError::RootConfiguration { .. }
             | DeployError::EtcName(_) => Class::Input,
-            DeployError::VarMount { .. } => Class::Conflict,
+            DeployError::VarMount { .. } | DeployError::BootType { .. } | DeployError::SealedArguments => {
+                Class::Conflict
+            }
             DeployError::MissingObjects { .. } | DeployError::StagedMenu => Class::Corrupt,
             DeployError::NothingStaged
             | DeployError::NothingToRollBackTo
@@ -168,6 +185,15 @@ impl Failure for DeployError {
             DeployError::Lock(error) => return error.hints(),
             DeployError::NotDeployed => "run the command on a machine that 'osmith disk' made",
             DeployError::Architecture { .. } => "follow an image that is made for this machine's processor",
+            DeployError::BootType { here: BootType::Bls } => {
+                "follow an image without /boot/EFI/Linux/*.efi, or install the machine anew from this one"
+            }
+            DeployError::BootType { here: BootType::Uki } => {
+                "put one into the image (docs/uki.md of osmith has the Containerfile), or install the machine anew"
+            }
+            DeployError::SealedArguments => {
+                "give them to ukify when the image is built, and upgrade the machine"
+            }
             DeployError::RootConfiguration { .. } => {
                 "correct the file in the image and make its initramfs anew"
             }

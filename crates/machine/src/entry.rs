@@ -19,6 +19,9 @@ use crate::kernel_arguments::ComposefsArgument;
 /// The prefix of the folder or file that holds the kernel of a deployment.
 pub const KERNEL_PREFIX: &str = "bootc_composefs-";
 
+/// The end of the name of a unified kernel image.
+pub const UKI_SUFFIX: &str = ".efi";
+
 /// Which of two deployments a boot entry starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
@@ -112,7 +115,7 @@ impl BootEntry {
             return Some(argument.digest);
         }
         let name = self.uki.as_deref()?.rsplit('/').next()?;
-        name.strip_suffix(".efi")?
+        name.strip_suffix(UKI_SUFFIX)?
             .strip_prefix(KERNEL_PREFIX)?
             .parse()
             .ok()
@@ -122,6 +125,11 @@ impl BootEntry {
 /// The name of the folder for the kernel of a deployment.
 pub fn kernel_folder(deployment: &Digest) -> String {
     format!("{KERNEL_PREFIX}{deployment}")
+}
+
+/// The name of the unified kernel image of a deployment.
+pub fn uki_name(deployment: &Digest) -> String {
+    format!("{KERNEL_PREFIX}{deployment}{UKI_SUFFIX}")
 }
 
 /// The name of the file of an entry.

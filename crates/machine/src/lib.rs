@@ -26,5 +26,6 @@ mod os_release;
 pub mod root_setup;
 pub mod staged;
 pub mod status;
+pub mod uki;
 pub mod usr_overlay;
 mod writable;

@@ -10,6 +10,7 @@ use osmith_image::store::{Image, Store};
 use osmith_image::{Reference, Sha256Digest};
 
 use super::Result;
+use crate::install::unified_kernel;
 
 /// The name by which the store keeps an image, until its deployment is collected.
 pub fn image_name(manifest: &Sha256Digest) -> Option<Reference> {
@@ -21,9 +22,16 @@ pub fn image_name(manifest: &Sha256Digest) -> Option<Reference> {
 /// The diff IDs of layers with contents that the image needs and the repository does not have: a later layer of a
 /// deployment that was collected hid them, or the disk lost them.
 pub fn incomplete_layers(store: &Store, image: &Image) -> Result<BTreeSet<Sha256Digest>> {
-    let missing: HashSet<_> = missing_contents(store, &needed(store, image)?)?
+    let tree = image.tree(store)?;
+    let mut missing: HashSet<_> = missing_contents(store, &needed(store, &tree))?
         .into_iter()
         .collect();
+    // It goes onto the EFI system partition, and is in a folder that is left out.
+    if let Some(content) = unified_kernel(&tree)?
+        && !store.contains_object(content)?
+    {
+        missing.insert(content.clone());
+    }
     let mut incomplete = BTreeSet::new();
     if missing.is_empty() {
         return Ok(incomplete);
@@ -41,12 +49,9 @@ pub fn incomplete_layers(store: &Store, image: &Image) -> Result<BTreeSet<Sha256
 }
 
 /// The tree that a machine boots from, which leaves out some folders; all of it if what decides that is missing.
-fn needed(store: &Store, image: &Image) -> Result<Tree> {
-    let bootable = composefs::bootable(image.tree(store)?, &mut |digest| read_object(store, digest));
-    match bootable {
-        Ok(tree) => Ok(tree),
-        Err(_) => Ok(image.tree(store)?),
-    }
+fn needed(store: &Store, tree: &Tree) -> Tree {
+    let bootable = composefs::bootable(tree.clone(), &mut |digest| read_object(store, digest));
+    bootable.unwrap_or_else(|_| tree.clone())
 }
 
 /// The bytes of an object.

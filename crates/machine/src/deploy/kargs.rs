@@ -25,9 +25,13 @@ pub struct KargsChange {
 
 /// The kernel arguments of the deployment that starts next.
 pub fn kargs(machine: &Machine) -> Result<Vec<String>> {
-    let menu = next_menu(machine, &machine.esp()?)?;
+    let esp = machine.esp()?;
+    let menu = next_menu(machine, &esp)?;
     let first = menu.entries.first().ok_or(DeployError::NothingToRollBackTo)?;
-    Ok(kernel_arguments::split(&first.entry.options))
+    match &first.entry.uki {
+        Some(path) => Ok(kernel_arguments::split(&esp.read_uki(path)?.command_line)),
+        None => Ok(kernel_arguments::split(&first.entry.options)),
+    }
 }
 
 /// Changes the kernel arguments of the deployment that starts next, and returns them.
@@ -36,6 +40,9 @@ pub fn change_kargs(machine: &Machine, change: &KargsChange) -> Result<Vec<Strin
     let staged = StagedDeployment::read(machine.root()).ok().flatten();
     let mut menu = next_menu(machine, &esp)?;
     let first = menu.entries.first_mut().ok_or(DeployError::NothingToRollBackTo)?;
+    if first.entry.uki.is_some() {
+        return Err(DeployError::SealedArguments);
+    }
     let os_id = rollback::os_id(first).to_owned();
     let before = kernel_arguments::split(&first.entry.options);
     let after = changed(&before, change)?;

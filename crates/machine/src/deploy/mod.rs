@@ -79,9 +79,9 @@ fn remove_state(machine: &Machine, deployment: &Digest) -> Result<()> {
 
 /// Removes kernels that no entry of these menus starts.
 fn remove_unused_kernels(esp: &Esp, menus: &[&BootMenu]) -> Result<()> {
-    for name in esp.kernel_folder_names()? {
+    for name in esp.kernel_names()? {
         if !menus.iter().any(|menu| menu.uses_kernel(&name)) {
-            esp.remove_kernel_folder(&name)?;
+            esp.remove_kernel(&name)?;
         }
     }
     Ok(())

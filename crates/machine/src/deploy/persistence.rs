@@ -11,7 +11,6 @@ use osmith_formats::verity::Digest;
 
 use super::{DeployError, Result, failed};
 use crate::etc;
-use crate::kernel_arguments;
 use crate::machine::Machine;
 use crate::root_setup::{CONFIGURATION_PATH, Configuration, FolderKind};
 use crate::writable::{UPPER, WORK};
@@ -93,9 +92,9 @@ pub(super) fn require_supported(
     machine: &Machine,
     tree: &Tree,
     configuration: Configuration,
-    options: &str,
+    arguments: &[String],
 ) -> Result<Configuration> {
-    let configuration = configuration.with_volatile(&kernel_arguments::split(options));
+    let configuration = configuration.with_volatile(arguments);
     let name = |name: &&str| tree.lookup(format!("etc/{name}").as_bytes()).is_some();
     let taken = [UPPER, WORK].into_iter().find(name);
     if let Some(name) = taken.filter(|_| configuration.etc == FolderKind::Overlay) {

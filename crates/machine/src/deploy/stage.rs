@@ -19,14 +19,13 @@ use super::persistence::{self, LeftBehind};
 use super::write::TreeWriter;
 use super::{DeployError, STAGED, failed, unstage};
 use crate::boot_menu::{BootCounter, BootMenu, MenuEntry};
-use crate::entry;
-use crate::esp::{Esp, INITRAMFS, KERNEL};
+use crate::esp::{Esp, InstalledKernel};
 use crate::etc::{self, EtcError};
 use crate::install::{
-    Architecture, BootFiles, DeploymentState, InstallFile, InstallImage, PreparedImage, prepare,
+    Architecture, BootFiles, DeploymentState, InstallFile, InstallImage, Kernel, PreparedImage, prepare,
 };
 use crate::machine::Machine;
-use crate::origin::{ImageSource, Origin};
+use crate::origin::{BootType, ImageSource, Origin};
 use crate::root_setup::Configuration;
 use crate::staged::StagedDeployment;
 use crate::{kargs_d, kernel_arguments};
@@ -157,7 +156,8 @@ struct Transaction<'a> {
 
 /// Where the kernel of a deployment is, or comes.
 struct KernelPlace {
-    folder: String,
+    /// The name of its folder, or of its file.
+    name: String,
     is_there: bool,
 }
 
@@ -186,22 +186,24 @@ impl Transaction<'_> {
     ) -> Result<Staging> {
         let deployment = image.digest;
         let menu = self.esp.menu()?;
-        let kernel = self.kernel_place(&menu, &image.files, &deployment)?;
+        self.require_boot_type(&menu, &image.files)?;
+        let place = self.kernel_place(&menu, &image.files, &deployment)?;
+        let arguments = match &image.files.kernel {
+            Kernel::Separate { arguments, .. } => {
+                self.kernel_arguments(&menu, (deployment, arguments), architecture)?
+            }
+            Kernel::Unified { command_line, .. } => kernel_arguments::split(command_line),
+        };
         let entry = MenuEntry {
             stem: String::new(),
             counter: tries.map(BootCounter::new),
-            entry: image.files.entry(
-                &deployment,
-                &kernel.folder,
-                &self.kernel_arguments(&menu, &image, architecture)?,
-            ),
+            entry: image.files.entry(&deployment, &place.name, &arguments),
         };
-        let options = &entry.entry.options;
         let configuration =
-            persistence::require_supported(self.machine, image.tree(), configuration, options)?;
+            persistence::require_supported(self.machine, image.tree(), configuration, &arguments)?;
         let os_id = image.files.os.id().to_owned();
         let next = self.next_menu(&menu, entry)?.in_this_order(&os_id);
-        let (vmlinuz, initrd) = (image.files.kernel.clone(), image.files.initramfs.clone());
+        let kernel = image.files.kernel.clone();
         let state = self.state(&menu, &image, &request.source);
         unstage(self.machine, &self.esp)?;
         super::remove_unused_kernels(&self.esp, &[&menu])?;
@@ -215,8 +217,8 @@ impl Transaction<'_> {
             false => Vec::new(),
         };
         self.machine.sync()?;
-        if !kernel.is_there {
-            self.write_kernel(&kernel.folder, &vmlinuz, &initrd)?;
+        if !place.is_there {
+            self.write_kernel(&place.name, &kernel)?;
         }
         self.esp.write_staged_menu(&next)?;
         self.observer.require_running()?;
@@ -235,31 +237,55 @@ impl Transaction<'_> {
         })
     }
 
-    /// A kernel that is there serves all deployments that start with it. Makes sure that a new one fits.
+    /// What the boot loader counts and bootc reads is one or the other: a boot entry without arguments of its own would
+    /// lose those of the machine.
+    fn require_boot_type(&self, menu: &BootMenu, files: &BootFiles) -> Result<()> {
+        let booted = booted_entry(self.machine, menu)?;
+        let here = match booted.entry.uki {
+            Some(_) => BootType::Uki,
+            None => BootType::Bls,
+        };
+        match files.boot_type() == here {
+            true => Ok(()),
+            false => Err(DeployError::BootType { here }),
+        }
+    }
+
+    /// A kernel that is there serves all deployments that start with it, a unified one its own. Makes sure that a new
+    /// one fits.
     fn kernel_place(&self, menu: &BootMenu, files: &BootFiles, deployment: &Digest) -> Result<KernelPlace> {
-        let folders = self.esp.kernel_folders()?;
-        let is_same = |found: &&crate::esp::KernelFolder| found.boot_digest.as_ref() == Some(&files.digest);
-        if let Some(found) = folders.iter().find(is_same) {
+        let found = self.esp.kernels()?;
+        let name = files.kernel.place(deployment);
+        let is_same = |found: &&InstalledKernel| match files.kernel {
+            Kernel::Separate { .. } => found.boot_digest.as_ref() == Some(&files.digest),
+            Kernel::Unified { .. } => found.name == name && menu.uses_kernel(&name),
+        };
+        if let Some(found) = found.iter().find(is_same) {
             return Ok(KernelPlace {
-                folder: found.name.clone(),
+                name: found.name.clone(),
                 is_there: true,
             });
         }
-        let unused = folders.iter().filter(|folder| !menu.uses_kernel(&folder.name));
-        let free_bytes = self.esp.free_bytes()? + unused.map(|folder| folder.size_bytes).sum::<u64>();
-        let needed_bytes = files.kernel.size_bytes() + files.initramfs.size_bytes() + ESP_SPARE_BYTES;
-        require_space("the EFI system partition", needed_bytes, free_bytes)?;
+        let unused = found.iter().filter(|kernel| !menu.uses_kernel(&kernel.name));
+        let free_bytes = self.esp.free_bytes()? + unused.map(|kernel| kernel.size_bytes).sum::<u64>();
+        let files = files.kernel.files(&name);
+        let needed_bytes = files.iter().map(|(_, content)| content.size_bytes()).sum::<u64>();
+        require_space(
+            "the EFI system partition",
+            needed_bytes + ESP_SPARE_BYTES,
+            free_bytes,
+        )?;
         Ok(KernelPlace {
-            folder: entry::kernel_folder(deployment),
+            name,
             is_there: false,
         })
     }
 
-    fn write_kernel(&self, folder: &str, kernel: &Content, initramfs: &Content) -> Result<()> {
-        for (name, content) in [(KERNEL, kernel), (INITRAMFS, initramfs)] {
+    fn write_kernel(&self, place: &str, kernel: &Kernel) -> Result<()> {
+        for (path, content) in kernel.files(place) {
             self.observer.require_running()?;
             let contents = self.store.read_content(content)?;
-            self.esp.write_kernel_file(folder, name, contents)?;
+            self.esp.write_kernel_file(&path, contents)?;
         }
         Ok(())
     }
@@ -268,14 +294,13 @@ impl Transaction<'_> {
     fn kernel_arguments(
         &self,
         menu: &BootMenu,
-        image: &PreparedImage,
+        (deployment, new): (Digest, &[String]),
         architecture: Architecture,
     ) -> Result<Vec<String>> {
         let booted = booted_entry(self.machine, menu)?;
         let before = kernel_arguments::split(&booted.entry.options);
         let old = kargs_d::of_root(self.machine.image(), architecture.name())?;
-        let argument = self.machine.argument(image.digest);
-        let new = &image.files.kernel_arguments;
+        let argument = self.machine.argument(deployment);
         Ok(kernel_arguments::update(&before, argument, &old, new))
     }
 

@@ -6,6 +6,7 @@
 //! loader/entries.staged/    the next one, exchanged with the first in one step
 //! loader/tries.env         what GRUB counted, on disks that start on BIOS machines
 //! EFI/Linux/<folder>/       vmlinuz, initrd: of one deployment or of several that start with the same
+//! EFI/Linux/bootc/          unified kernel images, a file for each deployment
 //! ```
 //!
 //! FAT has no journal: everything is written under names that nothing refers to, and is on the medium before something
@@ -27,7 +28,9 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::boot_menu::BootMenu;
+use crate::entry::{KERNEL_PREFIX, UKI_SUFFIX};
 use crate::grub::{self, GrubObstacle};
+use crate::uki::Uki;
 
 pub use tries::{TRIES_FILE, empty_tries_block};
 
@@ -41,6 +44,8 @@ const ENTRIES: &str = "loader/entries";
 const STAGED: &str = "loader/entries.staged";
 /// Where the folders of kernels are.
 const KERNELS: &str = "EFI/Linux";
+/// Where unified kernel images are: below, so that the boot loader does not list them by itself.
+const UKIS: &str = "EFI/Linux/bootc";
 /// Longer boot entries are none.
 const ENTRY_MAX_BYTES: u64 = 64 << 10;
 const COPY_BYTES: usize = 1 << 20;
@@ -61,12 +66,13 @@ pub struct Esp {
     path: PathBuf,
 }
 
-/// Kernel and initramfs of a folder of the partition.
+/// A folder with kernel and initramfs on the partition, or a unified kernel image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelFolder {
-    /// The name of the folder.
+pub struct InstalledKernel {
+    /// The name of the folder or of the file.
     pub name: String,
-    /// SHA-256 of kernel and initramfs in one, 64 hexadecimal digits; none if one of them is missing.
+    /// SHA-256 of kernel and initramfs in one, 64 hexadecimal digits; none if one of them is missing, and of a unified
+    /// one, which serves one deployment only.
     pub boot_digest: Option<String>,
     /// What it takes.
     pub size_bytes: u64,
@@ -225,18 +231,22 @@ impl Esp {
         self.sync()
     }
 
-    /// The folders of kernels of bootc and osmith. Reads all kernels.
-    pub fn kernel_folders(&self) -> Result<Vec<KernelFolder>> {
-        let names = self.kernel_folder_names()?.into_iter();
-        let folders = names.map(|name| kernel_folder(&self.path.join(KERNELS).join(&name), name));
-        Ok(folders.collect())
+    /// The kernels of bootc and osmith. Reads those that are not unified.
+    pub fn kernels(&self) -> Result<Vec<InstalledKernel>> {
+        let names = self.kernel_names()?.into_iter();
+        Ok(names
+            .map(|name| installed_kernel(&self.path.join(kernel_place(&name)), name))
+            .collect())
     }
 
     /// Their names.
-    pub fn kernel_folder_names(&self) -> Result<Vec<String>> {
-        let mut names = self.names(KERNELS)?.unwrap_or_default();
-        let kernels = self.path.join(KERNELS);
-        names.retain(|name| name.starts_with(crate::entry::KERNEL_PREFIX) && kernels.join(name).is_dir());
+    pub fn kernel_names(&self) -> Result<Vec<String>> {
+        let mut folders = self.names(KERNELS)?.unwrap_or_default();
+        folders.retain(|name| self.path.join(KERNELS).join(name).is_dir());
+        let mut names = self.names(UKIS)?.unwrap_or_default();
+        names.retain(|name| name.ends_with(UKI_SUFFIX));
+        names.append(&mut folders);
+        names.retain(|name| name.starts_with(KERNEL_PREFIX));
         Ok(names)
     }
 
@@ -245,13 +255,17 @@ impl Esp {
         format!("/{KERNELS}/{folder}/{file}")
     }
 
-    /// Writes a file into a kernel folder, which is made if it is missing.
-    pub fn write_kernel_file(&self, folder: &str, file: &str, mut contents: impl Read) -> Result<()> {
-        let directory = format!("{KERNELS}/{folder}");
-        fs::create_dir_all(self.path.join(&directory)).map_err(failed("create", &directory))?;
-        let path = format!("{directory}/{file}");
+    /// The path of a unified kernel image, likewise.
+    pub fn uki_path(name: &str) -> String {
+        format!("/{UKIS}/{name}")
+    }
+
+    /// Writes a file of a kernel, by its path on the partition; its folder is made if it is missing.
+    pub fn write_kernel_file(&self, path: &str, mut contents: impl Read) -> Result<()> {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        fs::create_dir_all(self.path.join(folder)).map_err(failed("create", folder))?;
         let mut buffer = vec![0; COPY_BYTES];
-        let written = File::create(self.path.join(&path)).and_then(|mut target| {
+        let written = File::create(self.path.join(path)).and_then(|mut target| {
             loop {
                 match contents.read(&mut buffer)? {
                     0 => return target.sync_all(),
@@ -259,12 +273,19 @@ impl Esp {
                 }
             }
         });
-        written.map_err(failed("write", &path))
+        written.map_err(failed("write", path))
     }
 
-    /// Removes a kernel folder.
-    pub fn remove_kernel_folder(&self, folder: &str) -> Result<()> {
-        self.remove(&format!("{KERNELS}/{folder}"))
+    /// The unified kernel image of a boot entry, by the path that the entry gives.
+    pub fn read_uki(&self, path: &str) -> Result<Uki> {
+        let path = path.trim_start_matches('/');
+        let bytes = fs::read(self.path.join(path)).map_err(failed("read", path))?;
+        Uki::read(&bytes).map_err(|error| failed("read", path)(io::Error::other(error)))
+    }
+
+    /// Removes a kernel: its folder, or its file.
+    pub fn remove_kernel(&self, name: &str) -> Result<()> {
+        self.remove(&kernel_place(name))
     }
 
     /// What can still be written, in bytes.
@@ -324,7 +345,21 @@ impl AsFd for Esp {
     }
 }
 
-fn kernel_folder(path: &Path, name: String) -> KernelFolder {
+fn kernel_place(name: &str) -> String {
+    match name.ends_with(UKI_SUFFIX) {
+        true => format!("{UKIS}/{name}"),
+        false => format!("{KERNELS}/{name}"),
+    }
+}
+
+fn installed_kernel(path: &Path, name: String) -> InstalledKernel {
+    if name.ends_with(UKI_SUFFIX) {
+        return InstalledKernel {
+            name,
+            boot_digest: None,
+            size_bytes: path.metadata().map_or(0, |found| found.len()),
+        };
+    }
     let mut hasher = Sha256::new();
     let mut size_bytes = 0;
     let hashed = [KERNEL, INITRAMFS].iter().try_for_each(|file| {
@@ -333,7 +368,7 @@ fn kernel_folder(path: &Path, name: String) -> KernelFolder {
         hasher.update(&bytes);
         io::Result::Ok(())
     });
-    KernelFolder {
+    InstalledKernel {
         name,
         boot_digest: hashed.ok().map(|()| hex::encode(hasher.finalize())),
         size_bytes,

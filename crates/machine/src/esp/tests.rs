@@ -54,34 +54,39 @@ fn where_nothing_can_be_exchanged_new_entries_come_first() {
 }
 
 #[test]
-fn kernel_folders_are_known_by_what_they_start() {
+fn kernels_are_known_by_what_they_start() {
     let root = machine();
     let esp = Esp::open(root.path(), EspAccess::Write).unwrap();
-    assert!(esp.kernel_folders().unwrap().is_empty());
-    esp.write_kernel_file("bootc_composefs-a", "vmlinuz", &b"kernel"[..])
-        .unwrap();
-    esp.write_kernel_file("bootc_composefs-a", "initrd", &b"initramfs"[..])
-        .unwrap();
-    esp.write_kernel_file("bootc_composefs-b", "vmlinuz", &b"kernel"[..])
-        .unwrap();
-    esp.write_kernel_file("foreign", "vmlinuz", &b"kernel"[..])
-        .unwrap();
+    assert!(esp.kernels().unwrap().is_empty());
+    for (path, contents) in [
+        ("EFI/Linux/bootc_composefs-a/vmlinuz", "kernel"),
+        ("EFI/Linux/bootc_composefs-a/initrd", "initramfs"),
+        ("EFI/Linux/bootc_composefs-b/vmlinuz", "kernel"),
+        ("EFI/Linux/foreign/vmlinuz", "kernel"),
+        ("EFI/Linux/bootc_composefs-file", "no folder"),
+        ("EFI/Linux/bootc/bootc_composefs-c.efi", "unified"),
+        ("EFI/Linux/bootc/foreign.efi", "unified"),
+    ] {
+        esp.write_kernel_file(path, contents.as_bytes()).unwrap();
+    }
     let digest = hex::encode(Sha256::digest(b"kernelinitramfs"));
-    let folder = |name: &str, boot_digest, size_bytes| KernelFolder {
+    let kernel = |name: &str, boot_digest, size_bytes| InstalledKernel {
         name: name.to_owned(),
         boot_digest,
         size_bytes,
     };
     assert_eq!(
-        esp.kernel_folders().unwrap(),
+        esp.kernels().unwrap(),
         [
-            folder("bootc_composefs-a", Some(digest), 15),
-            folder("bootc_composefs-b", None, 6)
+            kernel("bootc_composefs-c.efi", None, 7),
+            kernel("bootc_composefs-a", Some(digest), 15),
+            kernel("bootc_composefs-b", None, 6)
         ]
     );
-    esp.remove_kernel_folder("bootc_composefs-b").unwrap();
-    esp.remove_kernel_folder("bootc_composefs-b").unwrap();
-    assert_eq!(esp.kernel_folders().unwrap().len(), 1);
+    for name in ["bootc_composefs-b", "bootc_composefs-b", "bootc_composefs-c.efi"] {
+        esp.remove_kernel(name).unwrap();
+    }
+    assert_eq!(esp.kernels().unwrap().len(), 1);
     assert!(esp.free_bytes().unwrap() > 0);
 }
 

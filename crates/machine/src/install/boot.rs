@@ -11,11 +11,15 @@ use crate::boot_menu::{BootMenu, MenuEntry};
 use crate::entry::{self, BootEntry};
 use crate::esp::{Esp, INITRAMFS, KERNEL};
 use crate::kargs_d::{self, KARGS_D};
-use crate::kernel_arguments;
+use crate::kernel_arguments::{self, ComposefsArgument};
+use crate::origin::BootType;
 use crate::os_release::OsRelease;
+use crate::uki::Uki;
 
 const MODULES: &str = "usr/lib/modules";
 const OS_RELEASE: &str = "usr/lib/os-release";
+/// Where an image has its unified kernel image: in a folder that its digest leaves out, because it names that digest.
+const UNIFIED: &str = "boot/EFI/Linux";
 
 /// A key pressed within this time shows the menu.
 const LOADER_CONF: &str = "timeout 2\n";
@@ -29,44 +33,118 @@ pub(crate) struct BootFiles {
     pub(crate) os: OsRelease,
     /// SHA-256 of kernel and initramfs in one, 64 hexadecimal digits.
     pub(crate) digest: String,
-    /// The kernel arguments of the image.
-    pub(crate) kernel_arguments: Vec<String>,
-    /// The kernel.
-    pub(crate) kernel: Content,
-    /// Its initramfs.
-    pub(crate) initramfs: Content,
+    /// What the boot loader starts.
+    pub(crate) kernel: Kernel,
     boot_loader: Content,
     mtime: Timestamp,
+}
+
+/// What the boot loader starts.
+#[derive(Debug, Clone)]
+pub(crate) enum Kernel {
+    /// Files that a boot entry puts together with kernel arguments.
+    Separate {
+        /// The kernel.
+        kernel: Content,
+        /// Its initramfs.
+        initramfs: Content,
+        /// The kernel arguments of the image.
+        arguments: Vec<String>,
+    },
+    /// A unified kernel image, with kernel arguments that nobody changes.
+    Unified {
+        /// The file.
+        file: Content,
+        /// Its kernel arguments.
+        command_line: String,
+    },
 }
 
 /// Finds the files in the image.
 pub(super) fn find(image: &InstallImage, object: &mut ReadObject) -> Result<BootFiles, InstallError> {
     let tree = &image.tree;
-    let version = kernel_version(tree)?;
-    let kernel_path = format!("{MODULES}/{version}/vmlinuz");
-    let initramfs_path = format!("{MODULES}/{version}/initramfs.img");
+    let (version, digest, kernel) = match unified_path(tree)? {
+        Some(path) => read_unified(tree, &path, object)?,
+        None => separate_kernel(image, object)?,
+    };
     let loader_path = format!(
         "usr/lib/systemd/boot/efi/systemd-boot{}.efi",
         image.architecture.efi_suffix()
     );
-    let kernel = regular(tree, &kernel_path)?.ok_or(InstallError::NoKernel)?;
-    let initramfs =
-        regular(tree, &initramfs_path)?.ok_or_else(|| InstallError::NoInitramfs(version.clone()))?;
     let boot_loader = regular(tree, &loader_path)?.ok_or(InstallError::NoBootLoader { path: loader_path })?;
     let os_release = text(tree, OS_RELEASE, object)?.ok_or(InstallError::NoOsRelease)?;
-    let mut hasher = Sha256::new();
-    hasher.update(bytes(kernel, &kernel_path, object)?);
-    hasher.update(bytes(initramfs, &initramfs_path, object)?);
     Ok(BootFiles {
         version,
         os: OsRelease::parse(&os_release),
-        digest: hex::encode(hasher.finalize()),
-        kernel_arguments: kernel_arguments(image, object)?,
-        kernel: kernel.clone(),
-        initramfs: initramfs.clone(),
+        digest,
+        kernel,
         boot_loader: boot_loader.clone(),
         mtime: tree.inode(tree.root()).metadata.mtime,
     })
+}
+
+fn read_unified(
+    tree: &Tree,
+    path: &str,
+    object: &mut ReadObject,
+) -> Result<(String, String, Kernel), InstallError> {
+    let file = regular(tree, path)?.ok_or(InstallError::NoKernel)?;
+    let found = Uki::read(&bytes(file, path, object)?).map_err(|source| InstallError::Uki {
+        path: path.to_owned(),
+        source,
+    })?;
+    let kernel = Kernel::Unified {
+        file: file.clone(),
+        command_line: found.command_line,
+    };
+    Ok((found.version, found.boot_digest, kernel))
+}
+
+fn separate_kernel(
+    image: &InstallImage,
+    object: &mut ReadObject,
+) -> Result<(String, String, Kernel), InstallError> {
+    let tree = &image.tree;
+    let version = kernel_version(tree)?;
+    let kernel_path = format!("{MODULES}/{version}/vmlinuz");
+    let initramfs_path = format!("{MODULES}/{version}/initramfs.img");
+    let kernel = regular(tree, &kernel_path)?.ok_or(InstallError::NoKernel)?;
+    let initramfs =
+        regular(tree, &initramfs_path)?.ok_or_else(|| InstallError::NoInitramfs(version.clone()))?;
+    let mut hasher = Sha256::new();
+    hasher.update(bytes(kernel, &kernel_path, object)?);
+    hasher.update(bytes(initramfs, &initramfs_path, object)?);
+    let kernel = Kernel::Separate {
+        kernel: kernel.clone(),
+        initramfs: initramfs.clone(),
+        arguments: kernel_arguments(image, object)?,
+    };
+    Ok((version, hex::encode(hasher.finalize()), kernel))
+}
+
+/// The path of the only unified kernel image, if there is one.
+fn unified_path(tree: &Tree) -> Result<Option<String>, InstallError> {
+    let folder = tree.lookup(UNIFIED.as_bytes());
+    let names = folder
+        .and_then(|id| tree.inode(id).entries())
+        .into_iter()
+        .flatten();
+    let mut paths: Vec<String> = names
+        .map(|(name, _)| format!("{UNIFIED}/{}", String::from_utf8_lossy(name)))
+        .filter(|path| path.ends_with(".efi"))
+        .collect();
+    match paths.len() {
+        0 | 1 => Ok(paths.pop()),
+        _ => Err(InstallError::SeveralUkis(paths)),
+    }
+}
+
+/// The unified kernel image, if there is one.
+pub(crate) fn unified_kernel(tree: &Tree) -> Result<Option<&Content>, InstallError> {
+    match unified_path(tree)? {
+        Some(path) => regular(tree, &path),
+        None => Ok(None),
+    }
 }
 
 /// The version of the only kernel.
@@ -115,25 +193,77 @@ fn kernel_arguments(image: &InstallImage, object: &mut ReadObject) -> Result<Vec
 }
 
 impl BootFiles {
-    /// The boot entry of the deployment, which finds its kernel in the folder `kernel_folder` of the ESP. Sort key and
-    /// name are those of the menu it comes into.
-    pub(crate) fn entry(
-        &self,
-        digest: &Digest,
-        kernel_folder: &str,
-        kernel_arguments: &[String],
-    ) -> BootEntry {
-        BootEntry {
+    /// The boot type of deployments of the image.
+    pub(crate) fn boot_type(&self) -> BootType {
+        match self.kernel {
+            Kernel::Separate { .. } => BootType::Bls,
+            Kernel::Unified { .. } => BootType::Uki,
+        }
+    }
+
+    /// The boot entry of the deployment, which finds its kernel on the ESP under the name `place`. The arguments are for
+    /// a kernel that has none of its own. Sort key and name are those of the menu it comes into.
+    pub(crate) fn entry(&self, digest: &Digest, place: &str, kernel_arguments: &[String]) -> BootEntry {
+        let version = self.os.version();
+        let mut entry = BootEntry {
             title: Some(self.os.title().to_owned()),
-            version: Some(
-                self.os
-                    .version()
-                    .map_or_else(|| digest.to_string(), str::to_owned),
-            ),
-            linux: Some(Esp::kernel_path(kernel_folder, KERNEL)),
-            initrd: vec![Esp::kernel_path(kernel_folder, INITRAMFS)],
-            options: kernel_arguments::join(kernel_arguments),
+            version: Some(version.map_or_else(|| digest.to_string(), str::to_owned)),
             ..BootEntry::default()
+        };
+        match self.kernel {
+            Kernel::Separate { .. } => {
+                entry.linux = Some(Esp::kernel_path(place, KERNEL));
+                entry.initrd = vec![Esp::kernel_path(place, INITRAMFS)];
+                entry.options = kernel_arguments::join(kernel_arguments);
+            }
+            Kernel::Unified { .. } => entry.uki = Some(Esp::uki_path(place)),
+        }
+        entry
+    }
+
+    /// Makes sure that a unified kernel image starts this deployment and no other.
+    pub(super) fn require_digest(&self, digest: &Digest) -> Result<(), InstallError> {
+        let Kernel::Unified { command_line, .. } = &self.kernel else {
+            return Ok(());
+        };
+        let found = ComposefsArgument::find(command_line).ok().flatten();
+        let found = found.ok_or_else(|| InstallError::UkiArgument {
+            expected: Box::new(*digest),
+        })?;
+        match found.digest == *digest {
+            true => Ok(()),
+            false => Err(InstallError::UkiDigest {
+                found: Box::new(found.digest),
+                expected: Box::new(*digest),
+            }),
+        }
+    }
+}
+
+impl Kernel {
+    /// What comes onto the ESP, by its path from there, without a leading slash. `place` is a folder for separate files.
+    pub(crate) fn files(&self, place: &str) -> Vec<(String, &Content)> {
+        let files = match self {
+            Kernel::Separate {
+                kernel, initramfs, ..
+            } => vec![
+                (Esp::kernel_path(place, KERNEL), kernel),
+                (Esp::kernel_path(place, INITRAMFS), initramfs),
+            ],
+            Kernel::Unified { file, .. } => vec![(Esp::uki_path(place), file)],
+        };
+        let relative = |path: String| path.trim_start_matches('/').to_owned();
+        files
+            .into_iter()
+            .map(|(path, content)| (relative(path), content))
+            .collect()
+    }
+
+    /// The name of its folder, or of its file.
+    pub(crate) fn place(&self, deployment: &Digest) -> String {
+        match self {
+            Kernel::Separate { .. } => entry::kernel_folder(deployment),
+            Kernel::Unified { .. } => entry::uki_name(deployment),
         }
     }
 }
@@ -146,13 +276,12 @@ pub(super) fn esp(
     kernel_arguments: &[String],
 ) -> Folders {
     let suffix = architecture.efi_suffix();
-    let kernel_folder = entry::kernel_folder(&digest);
-    let boot_entry = files.entry(&digest, &kernel_folder, kernel_arguments);
+    let place = files.kernel.place(&digest);
     let menu = BootMenu {
         entries: vec![MenuEntry {
             stem: String::new(),
             counter: None,
-            entry: boot_entry,
+            entry: files.entry(&digest, &place, kernel_arguments),
         }],
     };
     let mut esp = Folders::new(files.mtime, Vec::new());
@@ -162,10 +291,8 @@ pub(super) fn esp(
         &format!("EFI/systemd/systemd-boot{suffix}.efi"),
         &files.boot_loader,
     );
-    let kernel = [(KERNEL, &files.kernel), (INITRAMFS, &files.initramfs)];
-    for (name, content) in kernel {
-        let path = Esp::kernel_path(&kernel_folder, name);
-        esp.content(path.trim_start_matches('/'), content);
+    for (path, content) in files.kernel.files(&place) {
+        esp.content(&path, content);
     }
     esp.text("loader/loader.conf", LOADER_CONF);
     for entry in menu.in_this_order(files.os.id()).entries {

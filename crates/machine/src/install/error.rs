@@ -1,8 +1,11 @@
 //! Why an image cannot be put on a disk.
 
 use osmith_formats::composefs;
+use osmith_formats::verity::Digest;
 use osmith_image::store::StoreError;
 use osmith_report::{Class, Failure};
+
+use crate::uki::UkiError;
 
 /// Why an image cannot be put on a disk.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +19,39 @@ pub enum InstallError {
     /// The kernel has no initramfs.
     #[error("the image has no initramfs for its kernel: /usr/lib/modules/{0}/initramfs.img is missing")]
     NoInitramfs(String),
+    /// There are several unified kernel images.
+    #[error("the image has several unified kernel images: /{}", .0.join(", /"))]
+    SeveralUkis(Vec<String>),
+    /// A unified kernel image cannot be read.
+    #[error("/{path} of the image is no unified kernel image")]
+    Uki {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: UkiError,
+    },
+    /// A unified kernel image names no deployment.
+    #[error("the command line of the image's unified kernel image names no deployment")]
+    UkiArgument {
+        /// What it should name.
+        expected: Box<Digest>,
+    },
+    /// A unified kernel image was made for other files: it would find no root.
+    #[error(
+        "the image's unified kernel image is for other files: it names {found}, the files are {expected}"
+    )]
+    UkiDigest {
+        /// What it names.
+        found: Box<Digest>,
+        /// What it should name.
+        expected: Box<Digest>,
+    },
+    /// Kernel arguments are asked for that a unified kernel image does not take.
+    #[error("the image starts by a unified kernel image, whose kernel arguments are sealed: '{}' cannot be added", .0.join(" "))]
+    SealedArguments(Vec<String>),
+    /// A unified kernel image demands what the file system does not have.
+    #[error("the image's unified kernel image demands fs-verity, which the root file system does not have")]
+    SealedVerity,
     /// There is no boot loader.
     #[error("the image has no systemd-boot: /{path} is missing")]
     NoBootLoader {
@@ -100,6 +136,21 @@ impl Failure for InstallError {
             }
             InstallError::NoBootLoader { .. } => {
                 "install systemd-boot in the Containerfile (Debian: systemd-boot-efi, Fedora: systemd-boot-unsigned)"
+            }
+            InstallError::SeveralUkis(_) => "remove all but one in the Containerfile",
+            InstallError::Uki { .. } => {
+                "make it with ukify in the Containerfile: docs/uki.md of osmith has the whole file"
+            }
+            InstallError::UkiArgument { expected } | InstallError::UkiDigest { expected, .. } => {
+                return vec![format!(
+                    "make it again with the kernel argument composefs={expected}"
+                )];
+            }
+            InstallError::SealedArguments(_) => {
+                "give them to ukify when the unified kernel image is made: --cmdline"
+            }
+            InstallError::SealedVerity => {
+                "use ext4 with fs-verity (mkfs.ext4 -O verity), or make the unified kernel image with composefs=?..."
             }
             InstallError::KernelArguments { .. } => {
                 "the file takes kargs = [\"name=value\"] and match-architectures = [\"x86_64\"], nothing else"

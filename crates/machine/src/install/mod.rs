@@ -10,11 +10,12 @@
 //!       state/osmith/store/                        what layers the image has: an update fetches only others
 //!       ostree/bootc -> ../composefs/bootc, boot/  for programs that look there
 //! ESP   EFI/BOOT/BOOTX64.EFI, EFI/systemd/         systemd-boot from the image
-//!       EFI/Linux/bootc_composefs-<id>/            kernel and initramfs
+//!       EFI/Linux/bootc_composefs-<id>/            kernel and initramfs, or
+//!       EFI/Linux/bootc/bootc_composefs-<id>.efi   the unified kernel image
 //!       loader/entries/, loader/loader.conf        the boot entry
 //! ```
 //!
-//! Left out: unified kernel images, GRUB, and the images bound to an image.
+//! Left out: add-ons of unified kernel images, and the images bound to an image.
 
 mod architecture;
 mod boot;
@@ -33,13 +34,13 @@ use osmith_formats::verity::Digest;
 
 use crate::deploy::image_name;
 use crate::kernel_arguments::{self, ComposefsArgument};
-use crate::origin::{BootType, ImageSource, Origin};
+use crate::origin::{ImageSource, Origin};
 use crate::root_setup::{CONFIGURATION_PATH, Configuration, FolderKind};
 use osmith_image::Sha256Digest;
 use osmith_image::store::{Image, Record, Store};
 
 pub use architecture::Architecture;
-pub(crate) use boot::BootFiles;
+pub(crate) use boot::{BootFiles, Kernel, unified_kernel};
 pub use error::InstallError;
 pub use root::STATE_VAR;
 pub use target::{Target, TargetError, TargetRequest};
@@ -143,8 +144,10 @@ pub(crate) fn prepare<'a>(
     let files = boot::find(&image, object)?;
     let tree = composefs::bootable(image.tree, object)?;
     let boot_image = composefs::image(&tree)?;
+    let digest = Digest::of(&boot_image);
+    files.require_digest(&digest)?;
     Ok(PreparedImage {
-        digest: Digest::of(&boot_image),
+        digest,
         files,
         tree,
         local: None,
@@ -168,12 +171,7 @@ pub fn deployment_of_stored(
         config: &store.blob_bytes(&image.id())?,
         records: store.records(image, image_name(&image.manifest_digest).as_ref())?,
     };
-    deployment(install, options, &mut |digest| {
-        let mut bytes = Vec::new();
-        let mut object = store.read_object(digest).map_err(io::Error::other)?;
-        object.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    })
+    deployment(install, options, &mut |digest| read_object(store, digest))
 }
 
 /// The contents of a fresh disk on which the image is deployed.
@@ -200,7 +198,7 @@ pub fn deployment(
         missing_verity_allowed: options.missing_verity_allowed,
     };
     let files = &prepared.files;
-    let kernel_arguments = kernel_arguments(options, argument, files.kernel_arguments.clone());
+    let kernel_arguments = kernel_arguments(options, argument, &files.kernel)?;
     let (title, kernel_version) = (files.os.title().to_owned(), files.version.clone());
     let origin = prepared.origin(&options.source);
     let (esp, sources) = boot::esp(architecture, files, digest, &kernel_arguments).finish();
@@ -236,7 +234,7 @@ impl PreparedImage<'_> {
     pub(crate) fn origin(&self, source: &ImageSource) -> Origin {
         Origin {
             source: source.clone(),
-            boot_type: BootType::Bls,
+            boot_type: self.files.boot_type(),
             boot_digest: Some(self.files.digest.clone()),
             manifest_digest: Some(Sha256Digest::of(self.manifest)),
             pinned: false,
@@ -266,13 +264,47 @@ pub(crate) struct DeploymentState {
 fn kernel_arguments(
     options: &InstallOptions,
     argument: ComposefsArgument,
-    of_image: Vec<String>,
-) -> Vec<String> {
+    kernel: &Kernel,
+) -> Result<Vec<String>, InstallError> {
+    let of_image = match kernel {
+        Kernel::Separate { arguments, .. } => arguments.clone(),
+        Kernel::Unified { command_line, .. } => return sealed_arguments(options, command_line),
+    };
     let mut arguments = vec![format!("root={}", options.root), "rw".to_owned()];
     kernel_arguments::append(&mut arguments, options.kernel_arguments.iter().cloned());
     kernel_arguments::append(&mut arguments, [argument.to_string()]);
     kernel_arguments::append(&mut arguments, of_image);
-    arguments
+    Ok(arguments)
+}
+
+fn sealed_arguments(options: &InstallOptions, command_line: &str) -> Result<Vec<String>, InstallError> {
+    if !options.kernel_arguments.is_empty() {
+        return Err(InstallError::SealedArguments(options.kernel_arguments.clone()));
+    }
+    let argument = ComposefsArgument::find(command_line).ok().flatten();
+    let is_strict = argument.is_some_and(|argument| !argument.missing_verity_allowed);
+    match is_strict && options.missing_verity_allowed {
+        true => Err(InstallError::SealedVerity),
+        false => Ok(kernel_arguments::split(command_line)),
+    }
+}
+
+/// Whether an image starts by a unified kernel image, which takes no kernel arguments from outside.
+pub fn is_unified(tree: &Tree) -> Result<bool, InstallError> {
+    Ok(unified_kernel(tree)?.is_some())
+}
+
+/// The identity of an image's deployments, which its unified kernel image must name: of all files but those in `/boot`.
+pub fn composefs_digest(store: &Store, image: &Image) -> Result<Digest, InstallError> {
+    let tree = composefs::bootable(image.tree(store)?, &mut |digest| read_object(store, digest))?;
+    Ok(Digest::of(&composefs::image(&tree)?))
+}
+
+fn read_object(store: &Store, digest: &Digest) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut object = store.read_object(digest).map_err(io::Error::other)?;
+    object.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -104,6 +104,17 @@ impl Sample {
     }
 
     fn deploy_with(&self, local: Option<Tree>) -> Result<Deployment, InstallError> {
+        let arguments = ["x=1", "a b=c", "d=e f"].map(str::to_owned);
+        self.deploy_as(InstallOptions {
+            root: "UUID=11111111-2222-3333-4444-555555555555".to_owned(),
+            kernel_arguments: arguments.to_vec(),
+            source: ImageSource::registry("registry.example.org/os:1"),
+            missing_verity_allowed: false,
+            local,
+        })
+    }
+
+    fn deploy_as(&self, options: InstallOptions) -> Result<Deployment, InstallError> {
         let image = InstallImage {
             tree: self.tree.clone(),
             architecture: Architecture::X86_64,
@@ -119,13 +130,6 @@ impl Sample {
                     contents: RecordContents::Stored { size_bytes: 7 },
                 },
             ],
-        };
-        let options = InstallOptions {
-            root: "UUID=11111111-2222-3333-4444-555555555555".to_owned(),
-            kernel_arguments: vec!["x=1".to_owned(), "a b=c".to_owned(), "d=e f".to_owned()],
-            source: ImageSource::registry("registry.example.org/os:1"),
-            missing_verity_allowed: false,
-            local,
         };
         deployment(image, &options, &mut |digest| {
             let object = self.objects.get(digest).cloned();
@@ -184,6 +188,54 @@ fn the_boot_entry_is_that_of_bootc() {
     assert_eq!(*loader, FileData::Object(Digest::of(&[3; 200])));
     assert_eq!(deployed.kernel_version, "6.12.1");
     assert_eq!(deployed.title, "Example OS 12");
+}
+
+#[test]
+fn an_image_with_a_unified_kernel_image_starts_by_that() {
+    let mut sample = Sample::new();
+    let id = sample.deploy().unwrap().digest;
+    let strict = format!("rw composefs={id}");
+    let program = crate::uki::tests::sample(&[
+        (".cmdline", strict.as_bytes()),
+        (".uname", b"6.12.1"),
+        (".linux", &[1; 5000]),
+        (".initrd", &[2; 9000]),
+    ]);
+    sample.file("boot/EFI/Linux/6.12.1.efi", &program);
+    let options = |kernel_arguments: &[&str], missing_verity_allowed| InstallOptions {
+        root: "UUID=1".to_owned(),
+        kernel_arguments: kernel_arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect(),
+        source: ImageSource::registry("registry.example.org/os:1"),
+        missing_verity_allowed,
+        local: None,
+    };
+    let deployed = sample.deploy_as(options(&[], false)).unwrap();
+    assert_eq!(deployed.digest, id);
+    assert_eq!(deployed.kernel_arguments.join(" "), strict);
+    assert_eq!(deployed.kernel_version, "6.12.1");
+    let text = bytes_at(
+        &deployed,
+        &deployed.esp,
+        "loader/entries/bootc_example_os-12.3-1.conf",
+    );
+    let expected = format!(
+        "title Example OS 12\nversion 12.3\nefi /EFI/Linux/bootc/bootc_composefs-{id}.efi\nsort-key bootc-example-os-0\n"
+    );
+    assert_eq!(String::from_utf8_lossy(text), expected);
+    let path = format!("EFI/Linux/bootc/bootc_composefs-{id}.efi");
+    let installed = data_at(&deployed, &deployed.esp, &path);
+    assert_eq!(*installed, FileData::Object(Digest::of(&program)));
+
+    let error = sample.deploy_as(options(&["x=1", "quiet"], false)).unwrap_err();
+    assert!(
+        error.to_string().ends_with("sealed: 'x=1 quiet' cannot be added"),
+        "{error}"
+    );
+    let error = sample.deploy_as(options(&[], true)).unwrap_err();
+    assert!(matches!(error, InstallError::SealedVerity), "{error}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 mod crash;
 mod modes;
 mod repair;
+mod unified;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -119,10 +120,15 @@ fn write(tree: &Tree<InstallFile>, sources: &[FileData], store: &Store, director
 impl Sample {
     /// A machine that runs version 1, installed from another store.
     fn new() -> Self {
+        Sample::of(&files("1"), vec!["mine=1".to_owned()])
+    }
+
+    /// A machine that runs an image of these files.
+    fn of(files: &Files, kernel_arguments: Vec<String>) -> Self {
         let root = tempfile::tempdir().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Access::ReadWrite).unwrap();
-        let image = commit(&store, &files("1"));
+        let image = commit(&store, files);
         let install = InstallImage {
             tree: image.tree(&store).unwrap(),
             architecture: Architecture::of_image(host_architecture()).unwrap(),
@@ -134,7 +140,7 @@ impl Sample {
         };
         let options = InstallOptions {
             root: "UUID=1".to_owned(),
-            kernel_arguments: vec!["mine=1".to_owned()],
+            kernel_arguments,
             source: ImageSource::registry("registry.example.org/os:1"),
             missing_verity_allowed: true,
             local: None,
@@ -264,6 +270,11 @@ impl Sample {
         crate::origin::Origin::parse(&origin).unwrap();
         let menu = self.esp().menu().unwrap();
         let entry = &menu.of(deployment).unwrap().entry;
+        if let Some(path) = &entry.uki {
+            let found = self.esp().read_uki(path).unwrap();
+            assert_eq!(found.command_line, unified::command_line(deployment));
+            return;
+        }
         for (path, expected) in [
             (entry.linux.as_ref(), vec![1; 5000]),
             (entry.initrd.first(), vec![2; 9000]),
