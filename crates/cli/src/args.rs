@@ -15,8 +15,8 @@ pub(crate) use disk::{
     ToFilesystemArgs,
 };
 pub(crate) use image::{
-    BuildArgs, FsckArgs, ImagesArgs, ImportArgs, InspectArgs, LayerCompression, ListFormat, LoadArgs,
-    PruneArgs, RmiArgs, SaveArgs, SaveFormat, TagArgs,
+    BuildArgs, DigestArgs, FsckArgs, ImagesArgs, ImportArgs, InspectArgs, LayerCompression, ListFormat,
+    LoadArgs, PruneArgs, RmiArgs, SaveArgs, SaveFormat, TagArgs,
 };
 pub(crate) use image_builder::{ImageBuilder, Owner};
 pub(crate) use machine::{
@@ -91,6 +91,7 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Images(ImagesArgs),
     Inspect(InspectArgs),
+    Digest(DigestArgs),
     Tag(TagArgs),
     Rmi(RmiArgs),
     Prune(PruneArgs),

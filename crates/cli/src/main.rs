@@ -75,6 +75,7 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
         }
         Command::Import(args) => import::import(args, &store(Access::ReadWrite)?, console),
         Command::Images(args) => images::images(args, &store(Access::ReadOnly)?),
+        Command::Digest(args) => images::digest(args, &store(Access::ReadOnly)?),
         Command::Inspect(args) => images::inspect(args, &store(Access::ReadOnly)?),
         Command::Tag(args) => images::tag(args, &store(Access::ReadWrite)?),
         Command::Rmi(args) => images::rmi(args, &store(Access::ReadWrite)?, console),

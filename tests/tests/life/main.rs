@@ -10,4 +10,5 @@ mod formats;
 mod install;
 mod power_cut;
 mod story;
+mod unified;
 mod update;

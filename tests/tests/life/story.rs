@@ -45,11 +45,15 @@ impl Story<()> {
 
     /// The same in a laboratory that has files for it already, with these options of `osmith disk`.
     pub(crate) fn prepare_in(laboratory: Laboratory, options: &str, more: &str) -> Option<Self> {
+        WORKSHOP.build(IMAGE, &containerfile("1", more));
+        Story::prepare_of_image(laboratory, options)
+    }
+
+    /// The same of the image that there is under the name.
+    pub(crate) fn prepare_of_image(laboratory: Laboratory, options: &str) -> Option<Self> {
         let registry = Registry::start()?;
-        let workshop = &*WORKSHOP;
-        workshop.build(IMAGE, &containerfile("1", more));
-        let output = workshop.folder.join("life");
-        workshop.osmith(&format!(
+        let output = WORKSHOP.folder.join("life");
+        WORKSHOP.osmith(&format!(
             "disk --force {options} --output {} {IMAGE}",
             output.display()
         ));

@@ -102,6 +102,20 @@ pub(crate) struct InspectArgs {
     pub(crate) images: Vec<String>,
 }
 
+/// Print the composefs digest of an image: what a unified kernel image for it must name
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The digest is of all files but those in /boot, so that a unified kernel image in /boot/EFI/Linux does not change it.
+It is the identity of every deployment of the image; 'osmith status' shows it.
+
+Example:
+  osmith build --build-arg COMPOSEFS=$(osmith digest localhost/webserver) -t localhost/webserver:sealed examples/sealed")]
+pub(crate) struct DigestArgs {
+    /// Name or ID
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+}
+
 /// Give an image another name
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -11,6 +11,7 @@ use osmith_config::Configuration;
 use osmith_disk::{Compression, Destination, ImageType, Plan, Spec, execute, plan};
 use osmith_image::go_architecture;
 use osmith_image::store::{Access, Store};
+use osmith_machine::install::is_unified;
 use osmith_report::{Class, Failure, Observer};
 use osmith_sys::file::NewFile;
 
@@ -153,7 +154,10 @@ fn planned(arguments: &ImageBuilder, image: &str, store: &Store) -> Result<Plan,
         seed: arguments.seed,
         // What upstream writes, and every program reads.
         compression: Compression::Zlib,
-        kernel_arguments: kernel_arguments(arguments, architecture),
+        kernel_arguments: match is_unified(&stored.tree(store)?)? {
+            true => Vec::new(),
+            false => kernel_arguments(arguments, architecture),
+        },
     };
     Ok(plan(store, &spec)?)
 }

@@ -4,12 +4,13 @@ use std::io::Write as _;
 
 use osmith_image::store::{DamagedImage, Listed, Listing, PruneOptions, Store};
 use osmith_image::{Reference, ReferenceError};
+use osmith_machine::install::composefs_digest;
 use osmith_report::{Class, Failure, Observer};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::single_step;
-use crate::args::{ImagesArgs, InspectArgs, ListFormat, PruneArgs, RmiArgs, TagArgs};
+use crate::args::{DigestArgs, ImagesArgs, InspectArgs, ListFormat, PruneArgs, RmiArgs, TagArgs};
 use crate::failure::{CommandFailure, CommandResult};
 use crate::size;
 
@@ -58,6 +59,11 @@ pub(crate) fn inspect(args: &InspectArgs, store: &Store) -> CommandResult {
         found.push(inspection(&Listed { image, names }));
     }
     print(&json_text(&Value::Array(found))?)
+}
+
+pub(crate) fn digest(args: &DigestArgs, store: &Store) -> CommandResult {
+    let image = store.image(&parse_name(&args.image)?)?;
+    print(&format!("{}\n", composefs_digest(store, &image)?))
 }
 
 pub(crate) fn tag(args: &TagArgs, store: &Store) -> CommandResult {

@@ -8,6 +8,7 @@ const COMMANDS: &[&str] = &[
     "import",
     "images",
     "inspect",
+    "digest",
     "tag",
     "rmi",
     "prune",
