@@ -2,8 +2,11 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 use osmith_report::{Class, Failure};
+
+use crate::progress::Console;
 
 /// What a command ends with when it fails.
 pub(crate) type CommandResult = Result<(), Box<dyn Failure>>;
@@ -17,8 +20,17 @@ pub(crate) fn exit_status(class: Class) -> u8 {
     }
 }
 
+/// Tells of a failure on standard error, for a person or for a program.
+pub(crate) fn report(failure: &dyn Failure, console: &Console) {
+    let text = match console.is_json() {
+        true => render_json(failure),
+        false => render(failure),
+    };
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// The failure as lines for a person: what and why, the place, and the hints.
-pub(crate) fn render(failure: &dyn Failure) -> String {
+fn render(failure: &dyn Failure) -> String {
     let mut text = format!("error: {}\n", with_causes(failure));
     if let Some(excerpt) = excerpt(failure) {
         let _ = writeln!(text, "{}", excerpt.trim_end());

@@ -47,11 +47,7 @@ fn main() -> ExitCode {
     match run(&cli, &console) {
         Ok(status) => status,
         Err(failure) => {
-            let text = match console.is_json() {
-                true => failure::render_json(failure.as_ref()),
-                false => failure::render(failure.as_ref()),
-            };
-            let _ = std::io::stderr().write_all(text.as_bytes());
+            failure::report(failure.as_ref(), &console);
             ExitCode::from(failure::exit_status(failure.class()))
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use osmith_formats::tree::{Content, Node, Tree};
 use osmith_image::store::Store;
+use osmith_report::printable;
 use serde::Serialize;
 
 use crate::bytes::Size;
@@ -216,13 +217,4 @@ fn table(f: &mut fmt::Formatter<'_>, title: &str, rows: &[PathSpace]) -> fmt::Re
         let size = Size(row.file_bytes).to_string();
         writeln!(f, "{size:>11}{:>9}  {}", row.files, printable(&row.path))
     })
-}
-
-/// Without what would move the cursor of a terminal.
-fn printable(path: &str) -> String {
-    let letters = path.chars().map(|letter| match letter.is_control() {
-        true => letter.escape_default().to_string(),
-        false => letter.to_string(),
-    });
-    letters.collect()
 }

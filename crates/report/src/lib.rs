@@ -6,8 +6,10 @@
 
 mod failure;
 mod observer;
+mod printable;
 
 pub use failure::{Class, Failure};
 pub use observer::{
     Event, Interrupted, Observer, Outcome, Progress, Severity, Silent, Step, StepId, Stream, Unit,
 };
+pub use printable::printable;

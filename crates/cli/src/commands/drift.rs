@@ -9,7 +9,7 @@ use osmith_machine::drift::{Drift, EtcDrift, UsrDrift, drift as machine_drift, i
 use osmith_machine::etc::{Change, ChangeKind, diff, etc_of_image, etc_of_machine};
 use osmith_machine::machine::keeps_etc;
 use osmith_machine::status::AccessMode;
-use osmith_report::{Class, Event, Failure, Observer, Severity};
+use osmith_report::{Class, Event, Failure, Observer, Severity, printable};
 use osmith_sys::file::open_directory;
 use serde_json::{Value, json};
 
@@ -217,15 +217,6 @@ fn change_json(folder: &str, change: &Change) -> Value {
 
 fn path(folder: &str, change: &Change) -> String {
     format!("{folder}/{}", change.path.to_string_lossy())
-}
-
-/// The text without what a terminal would take for a command, on one line.
-pub(super) fn printable(text: &str) -> String {
-    let characters = text.chars().map(|character| match character.is_control() {
-        true => character.escape_default().to_string(),
-        false => character.to_string(),
-    });
-    characters.collect()
 }
 
 #[cfg(test)]

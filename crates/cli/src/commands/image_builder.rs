@@ -45,11 +45,7 @@ pub(crate) fn main() -> ExitCode {
     match run(&arguments, &console) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let text = match console.is_json() {
-                true => failure::render_json(failure.as_ref()),
-                false => failure::render(failure.as_ref()),
-            };
-            let _ = io::stderr().write_all(text.as_bytes());
+            failure::report(failure.as_ref(), &console);
             ExitCode::FAILURE
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use osmith_report::printable;
+
 /// What `PATH_MAX` allows, without the final zero.
 const PATH_MAX_BYTES: usize = 4095;
 const NAME_MAX_BYTES: usize = 255;
@@ -124,14 +126,7 @@ impl fmt::Display for LayerPath {
 
 /// Bytes as text for a message: what is not printable is escaped.
 pub(crate) fn display(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.chars()
-        .flat_map(|c| {
-            let escaped = c.is_control().then(|| c.escape_default());
-            let plain = escaped.is_none().then_some(c);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
+    printable(&String::from_utf8_lossy(bytes))
 }
 
 #[cfg(test)]

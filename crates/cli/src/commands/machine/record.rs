@@ -7,10 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use osmith_image::rfc3339;
 use osmith_machine::log::{self, Actor, LogEntry, LoggedDeployment, LoggedResult, Record};
-use osmith_report::{Class, Event, Observer, Severity};
+use osmith_report::{Class, Event, Observer, Severity, printable};
 
 use crate::args::{LogArgs, LogFormat};
-use crate::commands::drift::printable;
 use crate::commands::images::print;
 use crate::failure::{CommandFailure, CommandResult};
 
