@@ -145,10 +145,14 @@ on the disk is lost. A file in place of a disk needs no root.
 Examples:
   osmith install to-disk localhost/webserver /dev/sdb
   osmith install to-disk --wipe --target-imgref registry.example.org/web:1 localhost/web /dev/sdb
+  osmith install to-disk --config web1.toml localhost/webserver /dev/sdb
   truncate -s 20G disk.img && osmith install to-disk localhost/webserver disk.img")]
 pub(crate) struct ToDiskArgs {
     #[command(flatten)]
     pub(crate) image: InstallImageArgs,
+    /// Accounts, settings, files and partitions of the machine: a .toml or .json file, or - for JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Erase what is on the disk
     #[arg(long)]
     pub(crate) wipe: bool,

@@ -13,6 +13,7 @@ use osmith_report::{Class, Event, Failure, Observer, Severity};
 use super::images::{parse_name, print};
 use super::single_step;
 use crate::args::{InstallImageArgs, ToDiskArgs, ToFilesystemArgs};
+use crate::configuration;
 use crate::failure::{CommandFailure, CommandResult};
 
 /// The machine that this program runs on.
@@ -24,7 +25,10 @@ pub(crate) fn to_disk(args: &ToDiskArgs, store: &Store, observer: &dyn Observer)
     let spec = Spec {
         image,
         follows,
-        configuration: Configuration::default(),
+        configuration: match &args.config {
+            Some(path) => configuration::read(path)?,
+            None => Configuration::default(),
+        },
         types: Vec::new(),
         size_bytes: None,
         seed: seed(args.seed)?,

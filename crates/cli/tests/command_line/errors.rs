@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use insta::assert_snapshot;
 use osmith_testing::oracle;
@@ -246,6 +246,14 @@ fn disks_to_install_to() {
         let file = fs::File::create(place.path().join(name)).unwrap();
         file.set_len(size_bytes).unwrap();
     }
+    place.file(
+        "swap.toml",
+        "[[customizations.disk.partitions]]\ntype = \"plain\"\nfs_type = \"swap\"\nlabel = \"swap\"\nminsize = \"64 MiB\"\n",
+    );
+    place.file(
+        "large.toml",
+        "[[customizations.filesystem]]\nmountpoint = \"/\"\nminsize = \"5 GiB\"\n",
+    );
     assert_snapshot!(place.transcript(&[
         "install to-disk whole full.img",
         "install to-disk whole small.img",
@@ -255,7 +263,18 @@ fn disks_to_install_to() {
         "install to-disk whole disk.img",
         "install to-disk whole disk.img",
         "install to-disk --wipe whole disk.img",
+        "install to-disk --wipe --config swap.toml whole disk.img",
+        "install to-disk --wipe --config large.toml whole disk.img",
     ]));
+    if let Some(sgdisk) = oracle::require("sgdisk") {
+        let output = Command::new(sgdisk)
+            .arg("--print")
+            .arg(place.path().join("disk.img"))
+            .output();
+        let table = String::from_utf8(output.unwrap().stdout).unwrap();
+        let is_swap = |line: &str| line.trim().starts_with("2 ") && line.ends_with("swap");
+        assert!(table.lines().any(is_swap), "{table}");
+    }
     assert_eq!(
         fs::read_to_string(place.path().join("full.img")).unwrap(),
         precious
