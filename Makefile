@@ -10,6 +10,7 @@ CARGO ?= cargo
 # Where cargo puts what it builds; an absolute or relative CARGO_TARGET_DIR of the caller is respected.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 STAGE := images/debian/stage
+ARM64 := aarch64-unknown-linux-gnu
 # How long every fuzz target runs, and how often the long test tells the short stories again.
 FUZZ_SECONDS ?= 20
 STORY_RUNS ?= 3
@@ -18,10 +19,10 @@ STORIES ?= webserver life
 # The long ones are for test-long.
 STORY_FLAGS ?= --skip long_
 
-.PHONY: help setup demo test test-long story bench lint check fuzz release base-context clean
+.PHONY: help setup demo test test-long story bench lint check fuzz release base-context base-context-arm64 clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what the tests need (Debian 12 or 13)
 	scripts/setup test
@@ -79,6 +80,12 @@ release: ## osmith and osmith-initrd, optimised
 base-context: release ## what images/debian copies from the build: the programs and the dracut module
 	scripts/stage $(TARGET)/release $(STAGE)
 
+base-context-arm64: ## the same for arm64, on another computer: osmith build --build-arg ARCH=arm64 takes it
+	scripts/setup arm64
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+		$(CARGO) build --locked --release -p osmith-cli --target $(ARM64)
+	scripts/stage $(TARGET)/$(ARM64)/release $(STAGE)-arm64
+
 clean: ## remove what was built
 	$(CARGO) clean
-	rm -rf output $(STAGE)
+	rm -rf output $(STAGE) $(STAGE)-arm64
