@@ -1,4 +1,4 @@
-//! The GUID partition table, written.
+//! The GUID partition table, written; of a table that is there, the types of its partitions.
 //!
 //! Source: UEFI specification 2.10, chapter 5. Sectors of 512 bytes, numbers little-endian; the first three fields of
 //! a GUID are little-endian too, the rest is in text order.
@@ -11,7 +11,7 @@
 //! last 33      the entries again, then the backup header
 //! ```
 //!
-//! Left out: reading, other sector sizes, tables of more than 128 entries.
+//! Left out: reading the rest and its checksums, other sector sizes, writing tables of more than 128 entries.
 
 use std::fmt;
 use std::str::FromStr;
@@ -99,6 +99,10 @@ impl Guid {
         bytes[4..6].reverse();
         bytes[6..8].reverse();
         bytes
+    }
+
+    fn from_disk_bytes(bytes: [u8; 16]) -> Self {
+        Guid(Guid(bytes).to_disk_bytes())
     }
 }
 
@@ -304,6 +308,37 @@ impl Table {
     }
 }
 
+/// The types of the partitions, in the table's order, of a disk that starts so; none without a table.
+///
+/// Entries beyond the end of `start` are left out: [`PRIMARY_SECTORS`] hold all of a table of [`MAX_PARTITIONS`].
+pub fn partition_types(start: &[u8]) -> Vec<Guid> {
+    entries(start)
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|guid| guid.0 != [0; 16])
+        .collect()
+}
+
+/// The types of all entries, also of those that are not used.
+fn entries(start: &[u8]) -> Option<Vec<Guid>> {
+    let header = start.get(SECTOR_BYTES as usize..)?;
+    if !header.starts_with(b"EFI PART") {
+        return None;
+    }
+    let entries_lba = u64::from_le_bytes(*header.get(72..)?.first_chunk()?);
+    let entry_count = u32::from_le_bytes(*header.get(80..)?.first_chunk()?);
+    let entry_bytes = u32::from_le_bytes(*header.get(84..)?.first_chunk()?) as usize;
+    let first = usize::try_from(entries_lba.checked_mul(SECTOR_BYTES)?).ok()?;
+    let table = start.get(first..)?;
+    let types = (entry_bytes >= ENTRY_BYTES).then(|| table.chunks_exact(entry_bytes))?;
+    let types = types.take(entry_count as usize);
+    Some(
+        types
+            .filter_map(|entry| Some(Guid::from_disk_bytes(*entry.first_chunk()?)))
+            .collect(),
+    )
+}
+
 fn entry(partition: &Partition) -> [u8; ENTRY_BYTES] {
     let mut bytes = [0; ENTRY_BYTES];
     bytes[..16].copy_from_slice(&partition.type_guid.to_disk_bytes());
@@ -323,6 +358,7 @@ mod tests {
     use std::process::Command;
 
     use osmith_testing::oracle;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -407,6 +443,44 @@ mod tests {
             "partition name: 'root'",
         ] {
             assert!(info.contains(expected), "{expected}\n{info}");
+        }
+    }
+
+    #[test]
+    fn types_are_read_of_sgdisk_s_tables() {
+        let Some(sgdisk) = oracle::require("sgdisk") else {
+            return;
+        };
+        let disk = tempfile::NamedTempFile::new().unwrap();
+        disk.as_file().set_len(64 << 20).unwrap();
+        let output = Command::new(&sgdisk)
+            .args(["-n", "1:0:+1M", "-t", "1:ef00", "-n", "3:0:+1M", "-t", "3:8305"])
+            .arg(disk.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let start = std::fs::read(disk.path()).unwrap();
+        let types = [Guid::EFI_SYSTEM, Guid::root_of("arm64").unwrap()];
+        assert_eq!(partition_types(&start), types);
+        let primary = &start[..(PRIMARY_SECTORS * SECTOR_BYTES) as usize];
+        assert_eq!(partition_types(primary), types);
+        assert_eq!(partition_types(&primary[..1024 + 256]), types[..1]);
+        assert_eq!(partition_types(&primary[..1000]), []);
+        assert_eq!(partition_types(&[0; 4096]), []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_has_types_or_none(
+            patches in proptest::collection::vec((512_usize..604, any::<u8>()), 0..20),
+            length in 0_usize..20_000,
+        ) {
+            let mut start = sample().to_bytes().unwrap().primary;
+            for (at, byte) in patches {
+                start[at] = byte;
+            }
+            start.truncate(length);
+            prop_assert!(partition_types(&start).len() <= MAX_PARTITIONS);
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::arguments::AcceleratorChoice;
+use super::arguments::{AcceleratorChoice, VmArchitecture};
 use super::firmware::Firmware;
 use super::machine::{Accelerator, Machine, Serial};
 use super::process;
@@ -36,6 +36,7 @@ pub(crate) struct Chosen {
 /// What is needed to try an accelerator.
 pub(crate) struct Probe<'a> {
     pub(crate) qemu: &'a Qemu,
+    pub(crate) architecture: VmArchitecture,
     /// With variables that may be written to; none for a BIOS.
     pub(crate) firmware: Option<&'a Firmware>,
     /// The file that keeps the answer; without one every start tries again.
@@ -57,6 +58,9 @@ impl Probe<'_> {
     }
 
     fn try_kvm(&self) -> Chosen {
+        if !self.architecture.is_native() {
+            return emulated("its processor is not this computer's");
+        }
         let reason = match fs::File::options().read(true).write(true).open(KVM_DEVICE) {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Some(format!(
                 "{KVM_DEVICE} may not be opened (is this user in the group kvm?)"
@@ -72,10 +76,7 @@ impl Probe<'_> {
                 accelerator: Accelerator::Kvm,
                 reason: None,
             },
-            Some(why) => Chosen {
-                accelerator: Accelerator::Tcg,
-                reason: Some(format!("{why}: the machine is emulated, and slow")),
-            },
+            Some(why) => emulated(&why),
         }
     }
 
@@ -94,6 +95,7 @@ impl Probe<'_> {
     /// Starts a machine without a disk and waits for its firmware's first word.
     fn start_with_kvm(&self) -> bool {
         let machine = Machine {
+            architecture: self.architecture,
             accelerator: Accelerator::Kvm,
             cpus: PROBE_CPUS,
             memory_mib: PROBE_MEMORY_MIB,
@@ -120,6 +122,13 @@ impl Probe<'_> {
         let _ = child.kill();
         let _ = child.wait();
         spoke
+    }
+}
+
+fn emulated(why: &str) -> Chosen {
+    Chosen {
+        accelerator: Accelerator::Tcg,
+        reason: Some(format!("{why}: the machine is emulated, and slow")),
     }
 }
 

@@ -25,12 +25,14 @@ pub(crate) enum VmCommand {
 #[command(after_help = "\
 The terminal becomes the machine's serial console; Ctrl-A x ends the machine at once. Without a terminal the
 console is printed, and Ctrl-C (or SIGTERM) asks the machine to shut down; a second Ctrl-C ends it at once.
-Needs QEMU and UEFI firmware, no root; with --firmware bios, QEMU alone. Uses KVM if it works here, else a slower emulation.
+Needs QEMU and UEFI firmware, no root; with --firmware bios, QEMU alone. Uses KVM if it works here,
+else a slower emulation; a machine with another processor than this computer's is always emulated.
 
 Examples:
   osmith vm run output/qcow2/disk.qcow2
   osmith vm run output/qcow2/disk.qcow2 -p 8080:80
   osmith vm run localhost/webserver -p 8080:80
+  osmith vm run localhost/webserver-arm64 --memory 4GiB
   osmith vm run --snapshot --ssh output/qcow2/disk.qcow2 -- osmith status
   truncate -s 10G target.raw && osmith vm run output/qcow2/disk.qcow2 --attach target.raw")]
 pub(crate) struct RunArgs {
@@ -58,6 +60,9 @@ pub(crate) struct RunArgs {
     /// What starts it
     #[arg(long, value_enum, default_value_t = FirmwareChoice::Uefi)]
     pub(crate) firmware: FirmwareChoice,
+    /// The processor it has [default: the image's; what a raw or qcow2 disk's partition table says, else this computer's]
+    #[arg(long = "arch", value_enum, value_name = "ARCH")]
+    pub(crate) architecture: Option<VmArchitecture>,
     /// How the machine's processors are run
     #[arg(long, value_enum, default_value_t = AcceleratorChoice::Auto)]
     pub(crate) accelerator: AcceleratorChoice,
@@ -113,9 +118,9 @@ pub(crate) struct DefineArgs {
     /// What starts it
     #[arg(long, value_enum, default_value_t = FirmwareChoice::Uefi)]
     pub(crate) firmware: FirmwareChoice,
-    /// The processor it has
-    #[arg(long = "arch", value_enum, value_name = "ARCH", default_value_t = VmArchitecture::Amd64)]
-    pub(crate) architecture: VmArchitecture,
+    /// The processor it has [default: what a raw or qcow2 disk's partition table says, else this computer's]
+    #[arg(long = "arch", value_enum, value_name = "ARCH")]
+    pub(crate) architecture: Option<VmArchitecture>,
     /// The operating system, as osinfo-query(1) calls it
     #[arg(long, value_name = "OS", default_value = "detect=on,require=off")]
     pub(crate) osinfo: String,

@@ -62,18 +62,18 @@ impl Domain {
             );
             return Err(CommandFailure::new(Class::Input, what).hint("rename it").into());
         }
-        if args.architecture == VmArchitecture::Arm64 && args.firmware == FirmwareChoice::Bios {
-            let what = "there is no BIOS for arm64";
-            let hint = "leave --firmware out: arm64 starts by UEFI";
-            return Err(CommandFailure::new(Class::Usage, what).hint(hint).into());
-        }
+        let architecture = args
+            .architecture
+            .or_else(|| probed.architecture())
+            .unwrap_or_else(VmArchitecture::of_this_computer);
+        architecture.require_firmware(args.firmware)?;
         Ok(Domain {
             name: args.name.clone(),
             memory_mib: args.memory >> 20,
             cpus: args.cpus,
             disk: path,
             format: probed.format.name(),
-            architecture: args.architecture,
+            architecture,
             firmware: args.firmware,
             network: Network::parse(&args.network),
             os: args.osinfo.clone(),
@@ -89,7 +89,7 @@ impl Domain {
             ("--vcpus", self.cpus.to_string()),
         ];
         if self.architecture == VmArchitecture::Arm64 {
-            options.push(("--arch", self.architecture.libvirt_name().to_owned()));
+            options.push(("--arch", self.architecture.qemu_name().to_owned()));
         }
         if self.firmware == FirmwareChoice::Uefi {
             options.push(("--boot", "uefi".to_owned()));
@@ -152,7 +152,7 @@ impl Domain {
              \x20 </devices>\n\
              </domain>\n",
             name = escaped(&self.name),
-            architecture = self.architecture.libvirt_name(),
+            architecture = self.architecture.qemu_name(),
             machine = self.architecture.machine(),
             disk = escaped(&self.path()),
             network = self.network.to_xml(),
@@ -195,22 +195,6 @@ impl Network {
             Network::User => ("user", String::new()),
         };
         format!("    <interface type=\"{kind}\">\n{source}      <model type=\"virtio\"/>\n    </interface>\n")
-    }
-}
-
-impl VmArchitecture {
-    fn libvirt_name(self) -> &'static str {
-        match self {
-            VmArchitecture::Amd64 => "x86_64",
-            VmArchitecture::Arm64 => "aarch64",
-        }
-    }
-
-    fn machine(self) -> &'static str {
-        match self {
-            VmArchitecture::Amd64 => "q35",
-            VmArchitecture::Arm64 => "virt",
-        }
     }
 }
 

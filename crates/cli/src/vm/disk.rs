@@ -4,8 +4,12 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use osmith_formats::gpt::{self, Guid};
 use osmith_report::Class;
 
+use super::architecture::ARCHITECTURES;
+use super::arguments::VmArchitecture;
+use super::start;
 use crate::failure::CommandFailure;
 
 /// The first bytes of a qcow2 file (QEMU docs/interop/qcow2.txt, header).
@@ -53,6 +57,22 @@ pub(crate) struct Disk {
     pub(crate) format: DiskFormat,
     /// Whether the file stays as it is.
     pub(crate) snapshot: bool,
+}
+
+impl Disk {
+    /// The processor whose programs its root partition has, if the format gives that away.
+    pub(crate) fn architecture(&self) -> Option<VmArchitecture> {
+        let mut file = File::open(&self.path).ok()?;
+        let start = match self.format {
+            DiskFormat::Raw | DiskFormat::Vhd => start::of_raw(&mut file),
+            DiskFormat::Qcow2 => start::of_qcow2(&mut file),
+            DiskFormat::Vmdk | DiskFormat::VmdkStream => return None,
+        };
+        let types = gpt::partition_types(&start.ok()?);
+        ARCHITECTURES.into_iter().find(|architecture| {
+            Guid::root_of(architecture.image_name()).is_some_and(|root| types.contains(&root))
+        })
+    }
 }
 
 /// Opens the file as the machine would and looks at its first sectors.

@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::arguments::VmArchitecture;
+
 /// Folders of descriptors, the one of higher priority first.
 const DESCRIPTOR_FOLDERS: [&str; 2] = ["etc/qemu/firmware", "usr/share/qemu/firmware"];
 
 /// Code and variables where there are no descriptors: Debian and Ubuntu, Fedora and RHEL, Arch, openSUSE.
-const KNOWN_PAIRS: [(&str, &str); 6] = [
+const KNOWN_AMD64: [(&str, &str); 6] = [
     ("usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"),
     ("usr/share/OVMF/OVMF_CODE.fd", "usr/share/OVMF/OVMF_VARS.fd"),
     (
@@ -36,6 +38,23 @@ const KNOWN_PAIRS: [(&str, &str); 6] = [
     ),
 ];
 
+/// The same for arm64. The files are as long as the chips, 64 MiB.
+const KNOWN_ARM64: [(&str, &str); 4] = [
+    (
+        "usr/share/AAVMF/AAVMF_CODE.no-secboot.fd",
+        "usr/share/AAVMF/AAVMF_VARS.fd",
+    ),
+    ("usr/share/AAVMF/AAVMF_CODE.fd", "usr/share/AAVMF/AAVMF_VARS.fd"),
+    (
+        "usr/share/edk2/aarch64/QEMU_EFI-pflash.raw",
+        "usr/share/edk2/aarch64/vars-template-pflash.raw",
+    ),
+    (
+        "usr/share/qemu/aavmf-aarch64-code.bin",
+        "usr/share/qemu/aavmf-aarch64-vars.bin",
+    ),
+];
+
 /// Firmware: its code, and the template of the variables a machine keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Firmware {
@@ -52,9 +71,9 @@ pub(crate) struct FlashImage {
     pub(crate) format: String,
 }
 
-/// Looks for UEFI firmware for an x86-64 `q35` machine below `root`.
-pub(crate) fn find(root: &Path) -> Option<Firmware> {
-    described(root).or_else(|| known(root))
+/// Looks below `root` for UEFI firmware for QEMU's machine of that architecture.
+pub(crate) fn find(root: &Path, architecture: VmArchitecture) -> Option<Firmware> {
+    described(root, architecture).or_else(|| known(root, architecture))
 }
 
 #[derive(Deserialize)]
@@ -82,10 +101,10 @@ struct Target {
 }
 
 impl Descriptor {
-    fn fits(&self) -> bool {
+    fn fits(&self, architecture: VmArchitecture) -> bool {
         self.interface_types.iter().any(|kind| kind == "uefi")
             && self.mapping.device == "flash"
-            && self.targets.iter().any(Target::fits)
+            && self.targets.iter().any(|target| target.fits(architecture))
             && !self
                 .features
                 .iter()
@@ -103,8 +122,9 @@ impl Descriptor {
 }
 
 impl Target {
-    fn fits(&self) -> bool {
-        self.architecture == "x86_64" && self.machines.iter().any(|machine| machine.contains("q35"))
+    fn fits(&self, architecture: VmArchitecture) -> bool {
+        let is_meant = |machine: &String| machine.contains(architecture.machine());
+        self.architecture == architecture.qemu_name() && self.machines.iter().any(is_meant)
     }
 }
 
@@ -118,7 +138,7 @@ impl FlashImage {
     }
 }
 
-fn described(root: &Path) -> Option<Firmware> {
+fn described(root: &Path, architecture: VmArchitecture) -> Option<Firmware> {
     let mut descriptors = BTreeMap::new();
     for folder in DESCRIPTOR_FOLDERS {
         let Ok(entries) = fs::read_dir(root.join(folder)) else {
@@ -134,12 +154,16 @@ fn described(root: &Path) -> Option<Firmware> {
     descriptors
         .values()
         .filter_map(|path| serde_json::from_slice::<Descriptor>(&fs::read(path).ok()?).ok())
-        .filter(Descriptor::fits)
+        .filter(|descriptor| descriptor.fits(architecture))
         .find_map(|descriptor| descriptor.into_firmware(root))
 }
 
-fn known(root: &Path) -> Option<Firmware> {
-    KNOWN_PAIRS
+fn known(root: &Path, architecture: VmArchitecture) -> Option<Firmware> {
+    let pairs = match architecture {
+        VmArchitecture::Amd64 => KNOWN_AMD64.as_slice(),
+        VmArchitecture::Arm64 => &KNOWN_ARM64,
+    };
+    pairs
         .iter()
         .map(|(code, variables)| (root.join(code), root.join(variables)))
         .find(|(code, variables)| code.is_file() && variables.is_file())
@@ -181,7 +205,7 @@ mod tests {
     fn the_first_descriptor_that_fits_wins() {
         let root = tempfile::tempdir().expect("a root");
         let root = root.path();
-        assert_eq!(find(root), None);
+        assert_eq!(find(root, VmArchitecture::Amd64), None);
         place(root, "fw/vars", "");
         place(root, "fw/secure", "");
         place(root, "fw/plain", "");
@@ -213,21 +237,43 @@ mod tests {
             &format!("{shared}/60-plain.json"),
             &descriptor("plain", "qcow2", r#""acpi-s3""#),
         );
-        let firmware = find(root).expect("firmware");
+        let firmware = find(root, VmArchitecture::Amd64).expect("firmware");
         assert_eq!(firmware.code.path, root.join("fw/plain"));
         assert_eq!(firmware.code.format, "qcow2");
         assert_eq!(firmware.variables.path, root.join("fw/vars"));
     }
 
     #[test]
+    fn firmware_is_for_one_architecture() {
+        let root = tempfile::tempdir().expect("a root");
+        let root = root.path();
+        place(root, "fw/vars", "");
+        place(root, "fw/arm", "");
+        place(
+            root,
+            "usr/share/qemu/firmware/60-arm.json",
+            &descriptor("arm", "raw", "")
+                .replace("x86_64", "aarch64")
+                .replace(r#""pc-i440fx-*", "pc-q35-*""#, r#""virt-*""#),
+        );
+        assert_eq!(find(root, VmArchitecture::Amd64), None);
+        let firmware = find(root, VmArchitecture::Arm64).expect("firmware");
+        assert_eq!(firmware.code.path, root.join("fw/arm"));
+    }
+
+    #[test]
     fn known_files_do_without_descriptors() {
         let root = tempfile::tempdir().expect("a root");
         let root = root.path();
+        for name in ["CODE", "VARS"] {
+            place(root, &format!("usr/share/AAVMF/AAVMF_{name}.fd"), "");
+        }
+        assert!(find(root, VmArchitecture::Arm64).is_some());
         place(root, "usr/share/edk2/ovmf/OVMF_CODE.fd", "");
-        assert_eq!(find(root), None);
+        assert_eq!(find(root, VmArchitecture::Amd64), None);
         place(root, "usr/share/edk2/ovmf/OVMF_VARS.fd", "");
         assert_eq!(
-            find(root).expect("firmware").code.path,
+            find(root, VmArchitecture::Amd64).expect("firmware").code.path,
             root.join("usr/share/edk2/ovmf/OVMF_CODE.fd")
         );
     }

@@ -8,10 +8,10 @@ use std::process::Command;
 
 use osmith_report::Class;
 
+use super::arguments::VmArchitecture;
 use crate::failure::CommandFailure;
 
-const PROGRAM: &str = "qemu-system-x86_64";
-/// Where RHEL and its relatives keep their QEMU, which is on nobody's PATH.
+/// Where RHEL and its relatives keep their QEMU, which is on nobody's PATH and knows this computer's processor alone.
 const RHEL_PROGRAM: &str = "/usr/libexec/qemu-kvm";
 
 /// An installed QEMU.
@@ -23,19 +23,21 @@ pub(crate) struct Qemu {
 }
 
 impl Qemu {
-    /// Looks for QEMU on the PATH.
-    pub(crate) fn find() -> Result<Self, CommandFailure> {
+    /// Looks on the PATH for the QEMU of that architecture.
+    pub(crate) fn find(architecture: VmArchitecture) -> Result<Self, CommandFailure> {
+        let name = program_name(architecture);
         let path = env::var_os("PATH").unwrap_or_default();
+        let native = architecture.is_native().then(|| PathBuf::from(RHEL_PROGRAM));
         let program = env::split_paths(&path)
-            .map(|folder| folder.join(PROGRAM))
-            .chain([PathBuf::from(RHEL_PROGRAM)])
+            .map(|folder| folder.join(&name))
+            .chain(native)
             .find(|file| is_executable(file))
             .ok_or_else(|| {
                 CommandFailure::new(
                     Class::Environment,
-                    format!("cannot run a machine: {PROGRAM} is not installed"),
+                    format!("cannot run a machine: {name} is not installed"),
                 )
-                .hint(install_hint(&os_release()))
+                .hint(install_hint(&os_release(), architecture))
             })?;
         let version = version_of(&program)?;
         Ok(Qemu { program, version })
@@ -48,12 +50,19 @@ impl Qemu {
 }
 
 /// The failure for missing UEFI firmware.
-pub(crate) fn firmware_missing() -> CommandFailure {
+pub(crate) fn firmware_missing(architecture: VmArchitecture) -> CommandFailure {
     CommandFailure::new(
         Class::Environment,
-        "cannot run a machine: no UEFI firmware for QEMU is installed",
+        format!(
+            "cannot run a machine: no UEFI firmware for {} is installed",
+            program_name(architecture)
+        ),
     )
-    .hint(install_hint(&os_release()))
+    .hint(install_hint(&os_release(), architecture))
+}
+
+fn program_name(architecture: VmArchitecture) -> String {
+    format!("qemu-system-{}", architecture.qemu_name())
 }
 
 fn is_executable(file: &Path) -> bool {
@@ -79,7 +88,7 @@ fn os_release() -> String {
 }
 
 /// The command that installs QEMU and firmware on the distribution that `os_release` names.
-fn install_hint(os_release: &str) -> String {
+fn install_hint(os_release: &str, architecture: VmArchitecture) -> String {
     let field = |name: &str| {
         os_release
             .lines()
@@ -88,28 +97,65 @@ fn install_hint(os_release: &str) -> String {
             .trim_matches(['"', '\''])
     };
     if field("VERSION_CODENAME") == "bookworm" {
-        return "add bookworm-backports to apt's sources, then: \
-                apt install ovmf && apt install -t bookworm-backports qemu-system-x86"
-            .to_owned();
+        let (firmware, qemu) = match architecture {
+            VmArchitecture::Amd64 => ("ovmf", "qemu-system-x86"),
+            VmArchitecture::Arm64 => ("qemu-efi-aarch64", "qemu-system-arm"),
+        };
+        return format!(
+            "add bookworm-backports to apt's sources, then: \
+             apt install {firmware} && apt install -t bookworm-backports {qemu}"
+        );
     }
     let families = format!("{} {}", field("ID"), field("ID_LIKE"));
-    let command = families.split_whitespace().find_map(|family| match family {
-        "debian" | "ubuntu" => Some("apt install qemu-system-x86 ovmf"),
-        "fedora" => Some("dnf install qemu-system-x86-core edk2-ovmf"),
-        "rhel" | "centos" => Some("dnf install qemu-kvm-core edk2-ovmf"),
-        "arch" => Some("pacman -S qemu-base edk2-ovmf"),
-        "suse" | "opensuse" => Some("zypper install qemu-x86 qemu-ovmf-x86_64"),
-        "alpine" => Some("apk add qemu-system-x86_64 ovmf"),
-        _ => None,
-    });
-    match command {
+    let mut commands = families
+        .split_whitespace()
+        .filter_map(|family| install_command(family, architecture));
+    match commands.next() {
         Some(command) => format!("install it: {command}"),
-        None => format!("install {PROGRAM} and UEFI firmware for it (OVMF, edk2) with your package manager"),
+        None => format!(
+            "install {} and UEFI firmware for it (OVMF, AAVMF, edk2) with your package manager",
+            program_name(architecture)
+        ),
     }
+}
+
+fn install_command(family: &str, architecture: VmArchitecture) -> Option<&'static str> {
+    let (amd64, arm64) = match family {
+        "debian" | "ubuntu" => (
+            "apt install qemu-system-x86 ovmf",
+            "apt install qemu-system-arm qemu-efi-aarch64",
+        ),
+        "fedora" => (
+            "dnf install qemu-system-x86-core edk2-ovmf",
+            "dnf install qemu-system-aarch64-core edk2-aarch64",
+        ),
+        "rhel" | "centos" if architecture.is_native() => (
+            "dnf install qemu-kvm-core edk2-ovmf",
+            "dnf install qemu-kvm-core edk2-aarch64",
+        ),
+        "arch" => (
+            "pacman -S qemu-base edk2-ovmf",
+            "pacman -S qemu-system-aarch64 edk2-aarch64",
+        ),
+        "suse" | "opensuse" => (
+            "zypper install qemu-x86 qemu-ovmf-x86_64",
+            "zypper install qemu-arm qemu-uefi-aarch64",
+        ),
+        "alpine" => (
+            "apk add qemu-system-x86_64 ovmf",
+            "apk add qemu-system-aarch64 aavmf",
+        ),
+        _ => return None,
+    };
+    Some(match architecture {
+        VmArchitecture::Amd64 => amd64,
+        VmArchitecture::Arm64 => arm64,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::architecture::ARCHITECTURES;
     use super::*;
 
     #[test]
@@ -125,24 +171,41 @@ mod tests {
 
     #[test]
     fn the_hint_is_the_distribution_s_command() {
-        for (os_release, command) in [
+        const DEBIAN: &str = "ID=debian\nVERSION_CODENAME=trixie\n";
+        const BACKPORTS: &str = "ID=debian\nVERSION_CODENAME=bookworm\n";
+        const MINT: &str = "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n";
+        for (os_release, amd64, arm64) in [
             (
-                "ID=debian\nVERSION_CODENAME=trixie\n",
+                DEBIAN,
                 "apt install qemu-system-x86 ovmf",
-            ),
-            ("ID=debian\nVERSION_CODENAME=bookworm\n", "-t bookworm-backports"),
-            (
-                "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n",
-                "apt install qemu-system-x86 ovmf",
+                "apt install qemu-system-arm qemu-efi",
             ),
             (
-                "ID=\"almalinux\"\nID_LIKE=\"rhel centos fedora\"\n",
-                "dnf install qemu-kvm-core",
+                BACKPORTS,
+                "-t bookworm-backports qemu-system-x86",
+                "-backports qemu-system-arm",
             ),
-            ("", "your package manager"),
+            (MINT, "apt install qemu-system-x86", "apt install qemu-system-arm"),
+            ("ID=fedora\n", "edk2-ovmf", "edk2-aarch64"),
+            ("", "qemu-system-x86_64 and", "qemu-system-aarch64 and"),
         ] {
-            let hint = install_hint(os_release);
-            assert!(hint.contains(command), "{os_release}: {hint}");
+            for (architecture, command) in [(VmArchitecture::Amd64, amd64), (VmArchitecture::Arm64, arm64)] {
+                let hint = install_hint(os_release, architecture);
+                assert!(hint.contains(command), "{os_release}: {hint}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_qemu_of_rhel_is_for_its_own_processor() {
+        let os_release = "ID=\"almalinux\"\nID_LIKE=\"rhel centos\"\n";
+        for architecture in ARCHITECTURES {
+            let hint = install_hint(os_release, architecture);
+            assert_eq!(
+                hint.contains("qemu-kvm-core"),
+                architecture.is_native(),
+                "{architecture:?}: {hint}"
+            );
         }
     }
 }

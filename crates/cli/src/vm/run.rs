@@ -12,7 +12,7 @@ use osmith_report::{Class, Event, Observer, Severity};
 use tempfile::TempDir;
 
 use super::accelerator::Probe;
-use super::arguments::{FirmwareChoice, RunArgs, VmArgs, VmCommand};
+use super::arguments::{AcceleratorChoice, FirmwareChoice, RunArgs, VmArchitecture, VmArgs, VmCommand};
 use super::define::define;
 use super::disk::{self, Disk};
 use super::firmware::{self, Firmware};
@@ -21,7 +21,7 @@ use super::machine::{Accelerator, Credential, Machine, Serial};
 use super::monitor::Monitor;
 use super::process::{self, TerminalSettings};
 use super::qemu::{self, Qemu};
-use super::source::{self, OpenStore};
+use super::source::{OpenStore, Source};
 use super::ssh::{self, Identity};
 use crate::failure::{CommandFailure, CommandResult};
 
@@ -43,25 +43,58 @@ pub(crate) fn run(arguments: &VmArgs, open_store: OpenStore<'_>, observer: &dyn 
 }
 
 fn run_machine(arguments: &RunArgs, open_store: OpenStore<'_>, observer: &dyn Observer) -> CommandResult {
+    let source = Source::find(&arguments.source, arguments.snapshot, open_store)?;
+    let architecture = source.architecture(arguments.architecture)?;
     // What this computer lacks is said before a disk is made.
-    let qemu = Qemu::find()?;
-    let template = match arguments.firmware {
-        FirmwareChoice::Uefi => Some(firmware::find(Path::new("/")).ok_or_else(qemu::firmware_missing)?),
-        FirmwareChoice::Bios => None,
-    };
+    let host = Host::find(architecture, arguments)?;
     memory_mib(arguments.memory)?;
     require_free_ports(arguments)?;
     let attached = arguments.attach.iter();
     let attached = attached
         .map(|path| disk::attached(path, arguments.snapshot))
         .collect::<Result<_, _>>()?;
-    let bootable = source::prepare(&arguments.source, arguments.snapshot, open_store, observer)?;
+    let bootable = source.prepare(observer)?;
     let disks = Disks {
         boot: bootable.disk.clone(),
         attached,
     };
-    run_disks(arguments, &qemu, template.as_ref(), disks, observer)?;
+    run_disks(arguments, &host, disks, observer)?;
     Ok(())
+}
+
+/// What this computer has for machines of an architecture.
+struct Host {
+    architecture: VmArchitecture,
+    qemu: Qemu,
+    /// With the template of the variables; none for a BIOS.
+    firmware: Option<Firmware>,
+}
+
+impl Host {
+    fn find(architecture: VmArchitecture, arguments: &RunArgs) -> Result<Self, CommandFailure> {
+        architecture.require_firmware(arguments.firmware)?;
+        if arguments.accelerator == AcceleratorChoice::Kvm && !architecture.is_native() {
+            let what = format!(
+                "KVM runs machines with this computer's processor, not {}",
+                architecture.image_name()
+            );
+            let hint = "leave --accelerator out: the machine is emulated";
+            return Err(CommandFailure::new(Class::Usage, what).hint(hint));
+        }
+        let qemu = Qemu::find(architecture)?;
+        let firmware = match arguments.firmware {
+            FirmwareChoice::Uefi => Some(
+                firmware::find(Path::new("/"), architecture)
+                    .ok_or_else(|| qemu::firmware_missing(architecture))?,
+            ),
+            FirmwareChoice::Bios => None,
+        };
+        Ok(Host {
+            architecture,
+            qemu,
+            firmware,
+        })
+    }
 }
 
 struct Disks {
@@ -71,8 +104,7 @@ struct Disks {
 
 fn run_disks(
     arguments: &RunArgs,
-    qemu: &Qemu,
-    template: Option<&Firmware>,
+    host: &Host,
     disks: Disks,
     observer: &dyn Observer,
 ) -> Result<(), CommandFailure> {
@@ -85,10 +117,10 @@ fn run_disks(
         forwards: forwards(arguments, login.as_ref()),
         credentials: credentials(arguments, login.as_ref())?,
         serial: serial(login.as_ref(), folder.path()),
-        ..bare_machine(arguments, qemu, template, folder.path(), disks, observer)?
+        ..bare_machine(arguments, host, folder.path(), disks, observer)?
     };
     let _settings = TerminalSettings::keep();
-    let mut running = Running::start(qemu, &machine, folder, observer)?;
+    let mut running = Running::start(&host.qemu, &machine, folder, observer)?;
     match login {
         None => running.wait(),
         Some(login) => {
@@ -102,18 +134,18 @@ fn run_disks(
 /// The machine as far as this computer and the sizes decide it.
 fn bare_machine(
     arguments: &RunArgs,
-    qemu: &Qemu,
-    template: Option<&Firmware>,
+    host: &Host,
     folder: &Path,
     disks: Disks,
     observer: &dyn Observer,
 ) -> Result<Machine, CommandFailure> {
-    let accelerator = settle_accelerator(arguments, qemu, template, folder, observer)?;
+    let accelerator = settle_accelerator(arguments.accelerator, host, folder, observer)?;
     Ok(Machine {
+        architecture: host.architecture,
         accelerator,
         cpus: arguments.cpus.unwrap_or_else(default_cpus),
         memory_mib: memory_mib(arguments.memory)?,
-        firmware: with_own_variables(template, &folder.join("variables.fd"))?,
+        firmware: with_own_variables(host.firmware.as_ref(), &folder.join("variables.fd"))?,
         disk: Some(disks.boot),
         attached: disks.attached,
         forwards: Vec::new(),
@@ -124,29 +156,29 @@ fn bare_machine(
 }
 
 fn settle_accelerator(
-    arguments: &RunArgs,
-    qemu: &Qemu,
-    template: Option<&Firmware>,
+    choice: AcceleratorChoice,
+    host: &Host,
     folder: &Path,
     observer: &dyn Observer,
 ) -> Result<Accelerator, CommandFailure> {
-    let firmware = with_own_variables(template, &folder.join("probe-variables.fd"))?;
+    let firmware = with_own_variables(host.firmware.as_ref(), &folder.join("probe-variables.fd"))?;
     let probe = Probe {
-        qemu,
+        qemu: &host.qemu,
+        architecture: host.architecture,
         firmware: firmware.as_ref(),
         cache: runtime_folder().map(|folder| folder.join("accelerator")),
     };
-    let chosen = probe.settle(arguments.accelerator);
+    let chosen = probe.settle(choice);
     if let Some(reason) = chosen.reason {
         tell(observer, Severity::Note, reason);
     }
-    if chosen.accelerator == Accelerator::Tcg && qemu.major().is_some_and(|major| major < 8) {
+    if chosen.accelerator == Accelerator::Tcg && host.qemu.major().is_some_and(|major| major < 8) {
         tell(
             observer,
             Severity::Warning,
             format!(
                 "{} often crashes when it emulates processors; QEMU 8 and newer do not",
-                qemu.version
+                host.qemu.version
             ),
         );
     }

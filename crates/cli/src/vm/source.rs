@@ -10,6 +10,7 @@ use osmith_image::store::Store;
 use osmith_report::{Class, Failure, Observer};
 use tempfile::TempDir;
 
+use super::arguments::VmArchitecture;
 use super::disk::{self, Disk};
 use crate::failure::CommandFailure;
 
@@ -26,30 +27,88 @@ pub(crate) struct Bootable {
     _folder: Option<TempDir>,
 }
 
-/// Finds the disk of that name, or makes one of the image of that name.
-pub(crate) fn prepare(
-    source: &str,
-    snapshot: bool,
-    open_store: OpenStore<'_>,
-    observer: &dyn Observer,
-) -> Result<Bootable, Box<dyn Failure>> {
-    if names_disk(source) {
-        return Ok(Bootable {
-            disk: disk::probe(Path::new(source), snapshot)?,
-            _folder: None,
-        });
+/// What was found under the name a machine is to boot.
+pub(crate) enum Source {
+    Disk(Disk),
+    Image(StoredImage),
+}
+
+/// An image of which a disk is to be made.
+pub(crate) struct StoredImage {
+    store: Store,
+    name: Reference,
+    /// Go's name of the processor.
+    architecture: String,
+}
+
+impl Source {
+    /// Finds the disk of that name, or the image.
+    pub(crate) fn find(
+        name: &str,
+        snapshot: bool,
+        open_store: OpenStore<'_>,
+    ) -> Result<Self, Box<dyn Failure>> {
+        if names_disk(name) {
+            return Ok(Source::Disk(disk::probe(Path::new(name), snapshot)?));
+        }
+        let name: Reference = name.parse()?;
+        let store = open_store()?;
+        let architecture = store.image(&name)?.config.architecture;
+        Ok(Source::Image(StoredImage {
+            store,
+            name,
+            architecture,
+        }))
     }
-    let folder = tempfile::Builder::new()
-        .prefix("osmith-vm-")
-        .tempdir_in(large_temporary_folder())
-        .map_err(|error| {
-            CommandFailure::new(Class::Environment, "cannot make a folder for the disk").because(error)
-        })?;
-    let path = make_disk(source, &open_store()?, folder.path(), observer)?;
-    Ok(Bootable {
-        disk: disk::probe(&path, false)?,
-        _folder: Some(folder),
-    })
+
+    /// The processor of the machine: the wanted one, that of the image or disk, or this computer's.
+    pub(crate) fn architecture(
+        &self,
+        wanted: Option<VmArchitecture>,
+    ) -> Result<VmArchitecture, CommandFailure> {
+        match (self, wanted) {
+            (Source::Image(image), Some(wanted)) if image.architecture != wanted.image_name() => {
+                let what = format!(
+                    "the image '{}' is for {}, not for {}",
+                    image.name,
+                    image.architecture,
+                    wanted.image_name()
+                );
+                let failure = CommandFailure::new(Class::Usage, what);
+                Err(failure.hint("leave --arch out: the machine gets the image's processor"))
+            }
+            (_, Some(wanted)) => Ok(wanted),
+            (Source::Image(image), None) => VmArchitecture::of_image(&image.architecture).ok_or_else(|| {
+                let what = format!(
+                    "the image '{}' is for {}, which no machine has",
+                    image.name, image.architecture
+                );
+                CommandFailure::new(Class::Input, what).hint("machines are amd64 and arm64")
+            }),
+            (Source::Disk(disk), None) => Ok(disk
+                .architecture()
+                .unwrap_or_else(VmArchitecture::of_this_computer)),
+        }
+    }
+
+    /// The disk; of an image, one that is made now.
+    pub(crate) fn prepare(self, observer: &dyn Observer) -> Result<Bootable, Box<dyn Failure>> {
+        let image = match self {
+            Source::Disk(disk) => return Ok(Bootable { disk, _folder: None }),
+            Source::Image(image) => image,
+        };
+        let folder = tempfile::Builder::new()
+            .prefix("osmith-vm-")
+            .tempdir_in(large_temporary_folder())
+            .map_err(|error| {
+                CommandFailure::new(Class::Environment, "cannot make a folder for the disk").because(error)
+            })?;
+        let path = make_disk(image.name, &image.store, folder.path(), observer)?;
+        Ok(Bootable {
+            disk: disk::probe(&path, false)?,
+            _folder: Some(folder),
+        })
+    }
 }
 
 /// A file that is there, or what can only be meant as one. `localhost/web` is an image.
@@ -61,12 +120,11 @@ fn names_disk(source: &str) -> bool {
 }
 
 fn make_disk(
-    image: &str,
+    image: Reference,
     store: &Store,
     folder: &Path,
     observer: &dyn Observer,
 ) -> Result<PathBuf, Box<dyn Failure>> {
-    let image: Reference = image.parse()?;
     let spec = Spec {
         configuration: Configuration::default(),
         follows: store.resolve(&image)?.unwrap_or_else(|| image.qualified()),

@@ -318,14 +318,16 @@ fn outputs_that_exist() {
 #[test]
 fn machines() {
     let place = Place::new();
+    place.image("whole", &BOOTABLE);
     place.file("noise.raw", "no partition table");
-    let mut bare = place.command("vm run noise.raw");
-    let output = bare.env("PATH", "/nonexistent").output().unwrap();
-    let text = said(&output);
-    assert!(
-        text.contains("qemu-system-x86_64 is not installed\nhint: "),
-        "{text}"
-    );
+    place.file("disk.qcow2", b"QFI\xfb");
+    for architecture in [["amd64", "x86_64"], ["arm64", "aarch64"]] {
+        let [name, name_of_qemu] = architecture;
+        let mut bare = place.command(&format!("vm run --arch {name} disk.qcow2"));
+        let output = bare.env("PATH", "/nonexistent").output().unwrap();
+        let missing = format!("qemu-system-{name_of_qemu} is not installed\nhint: ");
+        assert!(said(&output).contains(&missing), "{}", said(&output));
+    }
     if oracle::require("qemu-system-x86_64").is_none() {
         return;
     }
@@ -333,7 +335,10 @@ fn machines() {
         "vm run noise.raw",
         "vm run nothing.raw",
         "vm run localhost/nothing",
-        "vm run --memory 3MiB noise.raw",
+        "vm run --arch amd64 --memory 3MiB disk.qcow2",
+        "vm run --arch arm64 --firmware bios disk.qcow2",
+        "vm run --arch arm64 whole",
+        "vm define --arch arm64 --firmware bios disk.qcow2",
     ]));
 }
 
