@@ -1,7 +1,9 @@
-//! Sizes as text.
+//! Sizes: as text, and the grain of disks.
 
 use std::fmt;
 
+/// Partitions start and end at multiples of this, and so does the disk.
+pub(crate) const GRAIN_BYTES: u64 = 1 << 20;
 const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
 /// A number of bytes, shown with one decimal in the largest unit it fills: `2.5 GiB`.

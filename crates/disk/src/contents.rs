@@ -20,12 +20,13 @@ use osmith_machine::esp::{TRIES_FILE, empty_tries_block};
 use osmith_machine::install::{Deployment, FileData, InstallFile};
 
 use crate::bios::{self, BiosBoot, BiosBootRequest};
+use crate::bytes::GRAIN_BYTES;
 use crate::chunk::Piece;
 use crate::error::PlanError;
 use crate::identity::Identity;
 use crate::mounts;
 use crate::storage::{FileSystem, PartitionSpec, Purpose, Wanted};
-use crate::volume::{Format, GRAIN_BYTES, Named, Volume, VolumeLayout};
+use crate::volume::{Format, Named, Volume, VolumeLayout};
 
 /// The whole of other metadata, at most.
 const FIXED_BYTES: u64 = 4 << 20;

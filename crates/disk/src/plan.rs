@@ -12,15 +12,16 @@ use osmith_machine::kernel_arguments;
 use osmith_machine::origin::ImageSource;
 use serde::Serialize;
 
+use crate::bytes::GRAIN_BYTES;
 use crate::bytes::Size;
 use crate::configured::storage_of_image;
 use crate::contents::{Contents, Geometry, Parts};
+use crate::customize::MountSettings;
 use crate::customize::customize;
 use crate::error::PlanError;
 use crate::identity::{Identity, Labels};
 use crate::spec::{Codec, ImageType, OutputFile, Spec};
-use crate::storage::{MountSettings, Wanted};
-use crate::volume::GRAIN_BYTES;
+use crate::storage::Wanted;
 
 /// A disk that is planned. Its `Display` form is for people, its serialized form for programs.
 #[derive(Debug, Serialize)]

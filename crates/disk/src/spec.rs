@@ -7,7 +7,7 @@ use osmith_formats::{qcow2, vhd, vmdk};
 use osmith_image::Reference;
 use serde::Serialize;
 
-use crate::volume::GRAIN_BYTES;
+use crate::bytes::GRAIN_BYTES;
 
 /// A disk that is wanted.
 #[derive(Debug, Clone)]

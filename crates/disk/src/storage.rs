@@ -6,8 +6,9 @@
 use osmith_config::{Disk, Mount, Partition, PartitionContents, Storage};
 use osmith_formats::gpt::{Guid, PRIMARY_SECTORS, SECTOR_BYTES};
 
+use crate::bytes::GRAIN_BYTES;
+use crate::customize::MountSettings;
 use crate::identity::Identity;
-use crate::volume::GRAIN_BYTES;
 
 const ESP: &str = "/boot/efi";
 const BOOT: &str = "/boot";
@@ -68,15 +69,6 @@ pub(crate) enum FileSystem {
     Ext4,
     /// For what firmware and other systems read: no owners, no permissions.
     Fat32,
-}
-
-/// What a machine must be told of its partitions.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct MountSettings {
-    /// Lines for `/etc/fstab`. `/boot` has none: systemd finds it.
-    pub(crate) fstab: String,
-    /// Whether boot entries and kernels have a partition of their own.
-    pub(crate) has_boot: bool,
 }
 
 impl Wanted {

@@ -5,13 +5,12 @@ use osmith_formats::tree::{InodeId, Node, Timestamp, Tree};
 use osmith_formats::{ext4, fat32, swap};
 use osmith_machine::install::InstallFile;
 
+use crate::bytes::GRAIN_BYTES;
 use crate::chunk::{Filling, Piece};
 use crate::error::{FormatError, PlanError};
 use crate::identity::{Identity, volume_uuid};
 use crate::storage::PartitionSpec;
 
-/// Partitions start and end at multiples of this, and so does the disk.
-pub(crate) const GRAIN_BYTES: u64 = 1 << 20;
 pub(crate) const ESP_LABEL: &str = "EFI-SYSTEM";
 pub(crate) const BOOT_LABEL: &str = "BOOT";
 const BIOS_BOOT_NAME: &str = "BIOS-BOOT";

@@ -19,8 +19,9 @@ use osmith_machine::install::ReadObject;
 use osmith_report::{Class, Failure};
 
 use crate::identity::Identity;
-use crate::storage::MountSettings;
 use edit::Edit;
+
+pub(crate) use mounts::MountSettings;
 
 /// Why a configuration cannot be applied to an image.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,6 @@
 
 use super::CustomizeError;
 use super::edit::Edit;
-use crate::storage::MountSettings;
 
 const FSTAB: &str = "/etc/fstab";
 /// What the problems of these settings are about.
@@ -11,6 +10,15 @@ const KEY: &str = "customizations";
 const ESP_DIRECTORY: &str = "/efi";
 const ESP_AUTOMOUNT: &str = "/etc/systemd/system/efi.automount";
 const MASK: &str = "/dev/null";
+
+/// What a machine must be told of its partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct MountSettings {
+    /// Lines for `/etc/fstab`. `/boot` has none: systemd finds it.
+    pub(crate) fstab: String,
+    /// Whether boot entries and kernels have a partition of their own.
+    pub(crate) has_boot: bool,
+}
 
 pub(super) fn apply(edit: &mut Edit, settings: &MountSettings) -> Result<(), CustomizeError> {
     if !settings.fstab.is_empty() {

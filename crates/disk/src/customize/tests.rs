@@ -7,7 +7,6 @@ use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Node, Timestamp};
 use osmith_image::Sha256Digest;
 
 use super::*;
-use crate::storage::MountSettings;
 
 /// What an image of a distribution has; a text that begins with `->` is a link.
 const IMAGE: &[(&str, &str)] = &[
