@@ -59,7 +59,10 @@ impl Probe<'_> {
 
     fn try_kvm(&self) -> Chosen {
         if !self.architecture.is_native() {
-            return emulated("its processor is not this computer's");
+            return emulated(&format!(
+                "this computer's processor is not {}",
+                self.architecture.image_name()
+            ));
         }
         let reason = match fs::File::options().read(true).write(true).open(KVM_DEVICE) {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Some(format!(

@@ -84,7 +84,8 @@ impl Machine {
             (Accelerator::Kvm, _) => ("kvm", "host"),
             // Five-level paging makes every translated memory access of a guest that turns it on slower.
             (Accelerator::Tcg, VmArchitecture::Amd64) => ("tcg,thread=multi", "max,la57=off"),
-            // Pointers are authenticated at every call and return: with the real cipher that takes half of the time.
+            // Pointers are authenticated at every call and return; the real cipher for it, QEMU's choice before
+            // version 10, is slow.
             (Accelerator::Tcg, VmArchitecture::Arm64) => ("tcg,thread=multi", "max,pauth-impdef=on"),
         };
         arguments.option("-accel", accelerator);
