@@ -16,7 +16,7 @@ FUZZ_SECONDS ?= 20
 STORY_RUNS ?= 3
 # Which stories are told: files of tests/tests.
 STORIES ?= webserver life
-# The long ones are for test-long.
+# The long ones are for test-long, and with them the one that needs programs for arm64.
 STORY_FLAGS ?= --skip long_
 
 .PHONY: help setup demo test test-long story bench lint check fuzz release base-context base-context-arm64 clean
@@ -41,10 +41,10 @@ test: setup ## everything CI runs
 
 test-long: setup ## the long tests, all stories, and the short ones STORY_RUNS times more
 	$(CARGO) test --locked --workspace --exclude osmith-stories --release -- --include-ignored
-	$(MAKE) story STORY_FLAGS=
+	$(MAKE) story STORY_FLAGS= STORIES="$(STORIES) arm64"
 	for run in $$(seq $(STORY_RUNS)); do echo "== stories, run $$run of $(STORY_RUNS)"; $(MAKE) story; done
 
-story: base-context ## boot the stories' machines, as an ordinary user, and look at them from inside and outside
+story: base-context $(if $(filter arm64,$(STORIES)),base-context-arm64) ## boot the stories' machines, as an ordinary user, and look at them from inside and outside
 	set -e; for story in $(STORIES); do \
 		program=$$($(CARGO) test --locked -p osmith-stories --test $$story --no-run --message-format=json | \
 			sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'); \

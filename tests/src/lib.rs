@@ -32,17 +32,29 @@ pub struct Workshop {
 impl Workshop {
     /// A workshop with the bootable base image; what did not change since the last time comes from osmith's cache.
     pub fn open() -> Self {
+        let workshop = Self::empty();
+        workshop.ensure_debian("localhost/debian:13", None);
+        workshop.osmith("build -t localhost/debian-bootc:13 images/debian");
+        workshop
+    }
+
+    /// The same with the base image for arm64, `localhost/debian-bootc:13-arm64`, and no other.
+    pub fn open_arm64() -> Self {
+        let workshop = Self::empty();
+        workshop.ensure_debian("localhost/debian:13-arm64", Some("arm64"));
+        workshop.osmith("build --build-arg ARCH=arm64 -t localhost/debian-bootc:13-arm64 images/debian");
+        workshop
+    }
+
+    fn empty() -> Self {
         let project = project();
         let folder = project.join(FOLDER);
         fs::create_dir_all(&folder).expect("a folder for the stories");
-        let workshop = Workshop {
+        Workshop {
             store: folder.join("store"),
             folder,
             project,
-        };
-        workshop.ensure_debian();
-        workshop.osmith("build -t localhost/debian-bootc:13 images/debian");
-        workshop
+        }
     }
 
     /// Builds an image that has nothing from a context.
@@ -52,10 +64,11 @@ impl Workshop {
         self.osmith(&format!("build -t {name} {}", context.path().display()));
     }
 
-    /// Debian's packages change every day; the stories are not about them: one import is kept.
-    fn ensure_debian(&self) {
+    /// Debian's packages change every day; the stories are not about them: one import is kept. An `architecture` is
+    /// another one than this computer's.
+    fn ensure_debian(&self, name: &str, architecture: Option<&str>) {
         let known = self
-            .command("osmith inspect localhost/debian:13")
+            .command(&format!("osmith inspect {name}"))
             .output()
             .expect("osmith is on the PATH");
         if known.status.success() {
@@ -63,6 +76,7 @@ impl Workshop {
         }
         let output = Command::new(self.project.join("scripts/debian-rootfs"))
             .arg(&self.folder)
+            .args(architecture)
             .output();
         let output = output.expect("scripts/debian-rootfs");
         assert!(
@@ -71,10 +85,8 @@ impl Workshop {
             String::from_utf8_lossy(&output.stderr)
         );
         let mmdebstrap = String::from_utf8(output.stdout).expect("a command");
-        self.shell(&format!(
-            "{} | osmith import - localhost/debian:13",
-            mmdebstrap.trim()
-        ));
+        let option = architecture.map_or(String::new(), |name| format!(" --arch {name}"));
+        self.shell(&format!("{} | osmith import{option} - {name}", mmdebstrap.trim()));
     }
 
     /// Runs an osmith command, in words, that must succeed.
