@@ -161,7 +161,9 @@ fn settle_accelerator(
     folder: &Path,
     observer: &dyn Observer,
 ) -> Result<Accelerator, CommandFailure> {
-    let firmware = with_own_variables(host.firmware.as_ref(), &folder.join("probe-variables.fd"))?;
+    let is_tried = choice == AcceleratorChoice::Auto && host.architecture.is_native();
+    let template = host.firmware.as_ref().filter(|_| is_tried);
+    let firmware = with_own_variables(template, &folder.join("probe-variables.fd"))?;
     let probe = Probe {
         qemu: &host.qemu,
         architecture: host.architecture,
