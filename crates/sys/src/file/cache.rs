@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -18,6 +18,24 @@ const WRITE_BYTES: usize = 128 << 10;
 pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     let mut pieces = bytes.chunks(WRITE_BYTES).zip((offset..).step_by(WRITE_BYTES));
     pieces.try_for_each(|(piece, offset)| file.write_all_at(piece, offset))
+}
+
+/// Lets the kernel begin to write what it caches of a stretch of a file, and does not wait for that: a flush at the end then
+/// has less to do. Only a hint: kernels and file systems that cannot do it leave all to the flush.
+pub fn start_writeback(file: impl AsFd, offset: u64, len_bytes: u64) {
+    let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(len_bytes)) else {
+        return;
+    };
+    // SAFETY: takes a descriptor, which is open as long as it is borrowed, and numbers.
+    #[allow(unsafe_code, reason = "rustix does not have this call")]
+    unsafe {
+        libc::sync_file_range(
+            file.as_fd().as_raw_fd(),
+            offset,
+            length,
+            libc::SYNC_FILE_RANGE_WRITE,
+        );
+    }
 }
 
 /// Lets writes go from the caller's memory to the device, or through the page cache again. False if the file system
@@ -38,6 +56,18 @@ pub fn bypass_page_cache(file: impl AsFd, bypass: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_early_is_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        let file = std::fs::File::create_new(&path).unwrap();
+        write_all_at(&file, b"early", 1).unwrap();
+        start_writeback(&file, 0, 6);
+        start_writeback(&file, u64::MAX, 1);
+        write_all_at(&file, b"late", 6).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"\0earlylate");
+    }
 
     #[test]
     fn only_whole_blocks_go_past_the_cache() {

@@ -9,7 +9,7 @@ mod open;
 mod xattr;
 
 pub use buffer::PageBuffer;
-pub use cache::{bypass_page_cache, write_all_at};
+pub use cache::{bypass_page_cache, start_writeback, write_all_at};
 pub use copy::{CopyMethod, copy_contents, data_ranges};
 pub use new::NewFile;
 pub use open::{open_beneath, open_directory, open_in_root, open_without_links};
