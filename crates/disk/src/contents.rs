@@ -7,6 +7,7 @@
 //! The root file system comes last, so that it can grow with the disk.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use osmith_formats::fat32;
 use osmith_formats::gpt::{BACKUP_SECTORS, Guid, SECTOR_BYTES, Table};
@@ -190,6 +191,36 @@ pub(crate) fn pieces<'a>(
     Ok(std::iter::once(Piece::bytes(0, written.primary))
         .chain(volumes.flat_map(|(layout, extent)| layout.pieces(extent.offset_bytes)))
         .chain(std::iter::once(Piece::bytes(backup_offset, written.backup))))
+}
+
+/// Where something lies on a disk, in its order: found without making what lies there. Ranges are multiples of `block_bytes`
+/// and further from each other than `gap_bytes`.
+pub(crate) fn covered_bytes(
+    geometry: &Geometry,
+    layouts: &[VolumeLayout<'_>],
+    block_bytes: u64,
+    gap_bytes: u64,
+) -> Vec<Range<u64>> {
+    let table_bytes = BACKUP_SECTORS * SECTOR_BYTES;
+    let backup = geometry.disk_bytes - table_bytes..geometry.disk_bytes;
+    // The primary table has one sector more.
+    let tables = [0..table_bytes + SECTOR_BYTES, backup];
+    let volumes = layouts.iter().zip(&geometry.extents);
+    let mut ranges: Vec<Range<u64>> = volumes
+        .flat_map(|(layout, extent)| layout.covered_bytes(extent.offset_bytes))
+        .chain(tables)
+        .collect();
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut merged: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        let start = range.start / block_bytes * block_bytes;
+        let end = range.end.next_multiple_of(block_bytes).min(geometry.disk_bytes);
+        match merged.last_mut() {
+            Some(last) if start <= last.end + gap_bytes => last.end = last.end.max(end),
+            _ => merged.push(start..end),
+        }
+    }
+    merged
 }
 
 impl<'a> Parts<'a> {

@@ -13,12 +13,13 @@ use crate::bytes::Size;
 use crate::chunk::Chunks;
 use crate::contents;
 use crate::device::Device;
-use crate::error::WriteError;
+use crate::error::{PlanError, WriteError};
 use crate::new_files::NewFiles;
 use crate::output::{self, Output, Raw, Target};
 use crate::plan::Plan;
 use crate::source::Sources;
 use crate::spec::ImageType;
+use crate::volume::VolumeLayout;
 use crate::write;
 
 const ERASE: StepId = StepId(0);
@@ -69,13 +70,9 @@ pub fn execute(
     );
     let mut files = NewFiles::create(plan, destination)?;
     step(observer, WRITE, || {
-        write_disk(
-            plan,
-            store,
-            output::open(plan, files.targets())?,
-            destination.processors,
-            observer,
-        )
+        let layouts = layouts(plan)?;
+        let outputs = output::open(plan, &layouts, files.targets())?;
+        write_disk(plan, store, (&layouts, outputs), destination.processors, observer)
     })
     .map_err(|error| files.explain(error, plan))
     .map_err(|error| explain(error, plan, store))?;
@@ -108,7 +105,8 @@ pub fn execute_on_device(
                 path: &device.path,
             };
             let raw = Raw::over(target, plan.size_bytes);
-            write_disk(plan, store, vec![Box::new(raw)], processors, observer)
+            let outputs: Vec<Box<dyn Output>> = vec![Box::new(raw)];
+            write_disk(plan, store, (&layouts(plan)?, outputs), processors, observer)
         })
     });
     written.map_err(|error| match error {
@@ -161,19 +159,25 @@ fn step<T>(
     result.map(|(value, _)| value)
 }
 
+fn layouts(plan: &Plan) -> Result<Vec<VolumeLayout<'_>>, WriteError> {
+    plan.stored.contents.layouts().map_err(inconsistent)
+}
+
+fn inconsistent(_: PlanError) -> WriteError {
+    WriteError::Inconsistent("the plan does not fit itself any more")
+}
+
 fn write_disk(
     plan: &Plan,
     store: &Store,
-    outputs: Vec<Box<dyn Output + '_>>,
+    (layouts, outputs): (&[VolumeLayout<'_>], Vec<Box<dyn Output + '_>>),
     processors: usize,
     observer: &dyn Observer,
 ) -> Result<((), String), WriteError> {
     let stored = &plan.stored;
-    let inconsistent = |_| WriteError::Inconsistent("the plan does not fit itself any more");
-    let layouts = stored.contents.layouts().map_err(inconsistent)?;
     let boot_code = stored.contents.boot_code.as_ref();
     let pieces =
-        contents::pieces(&stored.table, boot_code, &stored.geometry, &layouts).map_err(inconsistent)?;
+        contents::pieces(&stored.table, boot_code, &stored.geometry, layouts).map_err(inconsistent)?;
     let sources = Sources::new(&stored.contents.sources, store);
     let done = AtomicU64::new(0);
     let advance = |bytes: u64| {

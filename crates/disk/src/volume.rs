@@ -1,5 +1,7 @@
 //! A partition and what is in it.
 
+use std::ops::Range;
+
 use osmith_formats::gpt::{ATTRIBUTE_GROW_FILE_SYSTEM, Guid, Partition, SECTOR_BYTES};
 use osmith_formats::tree::{InodeId, Node, Timestamp, Tree};
 use osmith_formats::{ext4, fat32, swap};
@@ -374,6 +376,19 @@ impl VolumeLayout<'_> {
         }
     }
 
+    /// Where something lies in it, in no order, for a volume that begins at `start` on the disk; a little more at most.
+    pub(crate) fn covered_bytes(&self, start: u64) -> Vec<Range<u64>> {
+        let mut covered: Vec<Range<u64>> = match self {
+            VolumeLayout::Fat32(layout) => layout.pieces().iter().map(fat32_range).collect(),
+            VolumeLayout::Ext4(_, layout) => layout.covered_bytes().collect(),
+            VolumeLayout::Bytes(bytes) => std::iter::once(0..bytes.len() as u64).collect(),
+        };
+        for range in &mut covered {
+            *range = start + range.start..start + range.end;
+        }
+        covered
+    }
+
     /// Everything in it, in its order, for a volume that begins at `start` on the disk.
     pub(crate) fn pieces(&self, start: u64) -> Box<dyn Iterator<Item = Piece> + Send + '_> {
         match self {
@@ -387,6 +402,18 @@ impl VolumeLayout<'_> {
             VolumeLayout::Bytes(bytes) => Box::new(std::iter::once(Piece::bytes(start, bytes.clone()))),
         }
     }
+}
+
+fn fat32_range(piece: &fat32::Piece) -> Range<u64> {
+    let (offset_bytes, len_bytes) = match piece {
+        fat32::Piece::Bytes { offset_bytes, bytes } => (*offset_bytes, bytes.len() as u64),
+        fat32::Piece::Data {
+            offset_bytes,
+            len_bytes,
+            ..
+        } => (*offset_bytes, *len_bytes),
+    };
+    offset_bytes..offset_bytes + len_bytes
 }
 
 fn fat32_piece(piece: &fat32::Piece, start: u64) -> Piece {

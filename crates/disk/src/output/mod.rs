@@ -33,6 +33,7 @@ use crate::error::WriteError;
 use crate::identity::Labels;
 use crate::plan::Plan;
 use crate::spec::{Codec, OutputFile};
+use crate::volume::VolumeLayout;
 
 /// A file in an output format. Threads write chunks to it, each with a writer of its own.
 pub(crate) trait Output: Sync {
@@ -57,27 +58,33 @@ pub(crate) trait WriteChunk {
     fn write(&mut self, filled: &Filled<'_>) -> Result<(), WriteError>;
 }
 
-/// The outputs that are written to these files.
+/// The outputs that are written to these files, of a disk that is laid out so.
 pub(crate) fn open<'a>(
     plan: &Plan,
+    layouts: &[VolumeLayout<'_>],
     targets: impl Iterator<Item = (OutputFile, Target<'a>, Codec)>,
 ) -> Result<Vec<Box<dyn Output + 'a>>, WriteError> {
     let (size_bytes, labels) = (plan.size_bytes, &plan.stored.labels);
+    let geometry = &plan.stored.geometry;
+    let raw = |target| {
+        let covered = contents::covered_bytes(geometry, layouts, raw::BLOCK_BYTES as u64, raw::MAX_ZEROS);
+        Raw::create(target, size_bytes)?.reserve(&covered)
+    };
     let (mut vmdk, mut archive) = (None, None);
     let mut outputs: Vec<Box<dyn Output + 'a>> = Vec::new();
     for (file, target, codec) in targets {
         outputs.push(match file {
-            OutputFile::Raw => Box::new(Raw::create(target, size_bytes)?),
+            OutputFile::Raw => Box::new(raw(target)?),
             OutputFile::Qcow2 => Box::new(Qcow2::create(target, size_bytes, codec)?),
             OutputFile::Vhd => {
                 let footer = fixed_footer(size_bytes, &description(labels, labels.vhd_uuid))?;
-                Box::new(Raw::create(target, size_bytes)?.with_footer(footer))
+                Box::new(raw(target)?.with_footer(footer))
             }
             OutputFile::DynamicVhd => {
                 let description = description(labels, labels.dynamic_vhd_uuid);
                 Box::new(DynamicVhd::create(target, size_bytes, description)?)
             }
-            OutputFile::Gce => Box::new(open_gce(plan, target)?),
+            OutputFile::Gce => Box::new(open_gce(plan, layouts, target)?),
             OutputFile::RawZst => Box::new(Zst::create(target, size_bytes)?),
             OutputFile::RawXz => Box::new(Xz::create(target, size_bytes)?),
             // One VMDK, which may go to both.
@@ -118,13 +125,16 @@ fn machine(plan: &Plan) -> Machine {
     }
 }
 
-fn open_gce<'a>(plan: &Plan, target: Target<'a>) -> Result<Gce<'a>, WriteError> {
+fn open_gce<'a>(
+    plan: &Plan,
+    layouts: &[VolumeLayout<'_>],
+    target: Target<'a>,
+) -> Result<Gce<'a>, WriteError> {
     let stored = &plan.stored;
     let inconsistent = |_| WriteError::Inconsistent("the plan does not fit itself any more");
-    let layouts = stored.contents.layouts().map_err(inconsistent)?;
     let boot_code = stored.contents.boot_code.as_ref();
     let pieces =
-        contents::pieces(&stored.table, boot_code, &stored.geometry, &layouts).map_err(inconsistent)?;
+        contents::pieces(&stored.table, boot_code, &stored.geometry, layouts).map_err(inconsistent)?;
     let chunks = Chunks::new(pieces);
     Gce::create(target, plan.size_bytes, chunks, stored.labels.time_seconds)
 }

@@ -11,15 +11,20 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
 use osmith_sys::file::{bypass_page_cache, write_all_at};
 
 use super::{Filled, Output, Target, WriteChunk, is_zero};
 use crate::error::WriteError;
 
 /// Zeros are looked for in blocks of this length.
-const BLOCK_BYTES: usize = 4096;
+pub(super) const BLOCK_BYTES: usize = 4096;
 /// Fewer zeros than these are written: a hole costs an extent and another system call.
 const MIN_HOLE_BLOCKS: usize = 4;
+/// The most zeros that are written.
+pub(super) const MAX_ZEROS: u64 = ((MIN_HOLE_BLOCKS - 1) * BLOCK_BYTES) as u64;
 
 /// A raw disk.
 #[derive(Debug)]
@@ -43,6 +48,27 @@ impl<'a> Raw<'a> {
             withheld: None,
             footer: Vec::new(),
         })
+    }
+
+    /// Reserves room for what will be written to these ranges. Past the page cache, file systems let only one thread at a time
+    /// write where no room is; and room that is found at once lies together.
+    pub(crate) fn reserve(self, ranges: &[Range<u64>]) -> Result<Self, WriteError> {
+        for range in ranges {
+            let length = range.end.saturating_sub(range.start);
+            match fallocate(self.target.file, FallocateFlags::KEEP_SIZE, range.start, length) {
+                Ok(()) => {}
+                Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) => {
+                    return Err(WriteError::output(
+                        "reserve room in",
+                        self.target.path,
+                        errno.into(),
+                    ));
+                }
+                // Not every file system can.
+                Err(_) => break,
+            }
+        }
+        Ok(self)
     }
 
     /// The same, with a footer: a fixed VHD.
@@ -149,7 +175,32 @@ pub(super) fn data_runs(bytes: &[u8]) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
+
+    #[test]
+    fn room_is_reserved_and_reads_as_zeros() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk.raw");
+        let file = std::fs::File::create_new(&path).unwrap();
+        let target = Target {
+            file: &file,
+            path: &path,
+        };
+        let room = 64 << 10..192 << 10;
+        let raw = Raw::create(target, 1 << 20).unwrap();
+        let raw = raw.reserve(std::slice::from_ref(&room)).unwrap();
+        raw.write_chunk(0, &vec![0; 1 << 20]).unwrap();
+        Box::new(raw).finish().unwrap();
+        assert!(std::fs::read(&path).unwrap() == vec![0; 1 << 20]);
+        let allocated = file.metadata().unwrap().blocks() * 512;
+        // Nothing, where the file system cannot reserve.
+        assert!(
+            allocated == 0 || (128 << 10..256 << 10).contains(&allocated),
+            "{allocated}"
+        );
+    }
 
     #[test]
     fn longer_stretches_of_zeros_are_left_out() {

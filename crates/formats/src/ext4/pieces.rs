@@ -1,9 +1,10 @@
 //! The bytes: pieces in ascending order, each made when it is asked for.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::allocation::{Role, Run};
-use super::extent::ROOT_BYTES;
+use super::extent::{Mapping, ROOT_BYTES};
 use super::fields::Fields;
 use super::group::{self, INODE_BYTES};
 use super::inode::{self, Fixed, Times};
@@ -44,6 +45,32 @@ impl Layout<'_> {
                 }
             }
         })
+    }
+
+    /// The bytes that pieces cover, in whole blocks, in no order: found without making any piece.
+    pub fn covered_bytes(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        let parts = self.group_parts().into_iter().map(|(block, part)| {
+            let blocks = match part {
+                GroupPart::Superblock(_) | GroupPart::BlockBitmap(_) | GroupPart::InodeBitmap(_) => 1,
+                GroupPart::Descriptors => (self.descriptors().len() as u64).div_ceil(BLOCK_BYTES),
+                GroupPart::InodeTable(_, _, blocks) => blocks,
+            };
+            (block, blocks)
+        });
+        let runs = self.placed.runs.iter().filter_map(|run| {
+            let Mapping {
+                logical,
+                physical,
+                blocks,
+            } = run.mapping;
+            match (run.role, logical) {
+                (Role::Journal, 0) => Some((physical, 1)),
+                (Role::Journal, _) => None,
+                _ => Some((physical, u64::from(blocks))),
+            }
+        });
+        let blocks = parts.chain(runs);
+        blocks.map(|(first, count)| first * BLOCK_BYTES..(first + count) * BLOCK_BYTES)
     }
 
     fn group_parts(&self) -> Vec<(u64, GroupPart)> {

@@ -4,7 +4,7 @@
 pub(crate) mod mounted;
 pub(crate) mod trees;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File as Output;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -134,12 +134,17 @@ pub(crate) fn write_image(tree: &Tree<File>, options: &Options) -> NamedTempFile
     image.as_file().set_len(options.size_bytes).unwrap();
     let layout = plan(tree, options).unwrap_or_else(|error| panic!("{error}"));
     let mut end = 0;
+    let mut written = BTreeSet::new();
     for piece in layout.pieces() {
         let (offset, length) = write_piece(tree, &piece, image.as_file());
         assert!(offset >= end, "{offset} comes after {end}");
         end = offset + length;
+        written.extend(offset / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES));
     }
     assert!(end <= layout.size_bytes());
+    let covered = layout.covered_bytes();
+    let covered = covered.flat_map(|range| range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES));
+    assert_eq!(covered.collect::<BTreeSet<_>>(), written);
     image
 }
 
