@@ -3,8 +3,8 @@
 use std::io::{self, Read as _};
 
 use osmith_config::{Configuration, Format, Storage};
-use osmith_formats::tree::{Content, Node};
-use osmith_image::store::{Image, Store};
+use osmith_formats::tree::{Content, Node, Tree};
+use osmith_image::store::Store;
 
 use crate::customize::CustomizeError;
 use crate::error::PlanError;
@@ -17,8 +17,7 @@ const OF_IMAGE: [(&str, Format); 2] = [
 
 /// The partitions that an image wants for its disks. Of its configuration, nothing else counts: what a machine is beside
 /// its disk, the image says by its files.
-pub(crate) fn storage_of_image(store: &Store, image: &Image) -> Result<Storage, PlanError> {
-    let tree = image.tree(store)?;
+pub(crate) fn storage_of_image(store: &Store, tree: &Tree) -> Result<Storage, PlanError> {
     let found = OF_IMAGE.iter().find_map(|(path, format)| {
         let inode = tree.inode(tree.lookup(path.as_bytes())?);
         match &inode.node {

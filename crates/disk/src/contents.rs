@@ -15,7 +15,7 @@ use osmith_formats::grub::BOOT_CODE_BYTES;
 use osmith_formats::tree::{Inode, InodeId, Node, Tree};
 use osmith_formats::verity::Digest;
 use osmith_image::Reference;
-use osmith_image::store::{Image, Store};
+use osmith_image::store::Store;
 use osmith_machine::entry::BootEntry;
 use osmith_machine::esp::{TRIES_FILE, empty_tries_block};
 use osmith_machine::install::{Deployment, FileData, InstallFile};
@@ -66,7 +66,7 @@ pub(crate) struct Extent {
 /// What a disk is made of.
 pub(crate) struct Parts<'a> {
     pub(crate) image_name: &'a Reference,
-    pub(crate) image: &'a Image,
+    pub(crate) tree: &'a Tree,
     pub(crate) store: &'a Store,
     pub(crate) identity: &'a Identity<'a>,
     pub(crate) root_type: Guid,
@@ -280,7 +280,7 @@ fn bios_boot(
         object.read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let made = bios::bios_boot(&parts.image.tree(parts.store)?, &mut object, &request);
+    let made = bios::bios_boot(parts.tree, &mut object, &request);
     made.map_err(|source| PlanError::BiosBoot {
         image: parts.image_name.to_string(),
         source: Box::new(source),
@@ -366,7 +366,7 @@ fn own_volumes(deployment: &mut Deployment, parts: &Parts<'_>) -> Result<Vec<Vol
         .collect();
     let mut trees = match paths.is_empty() {
         true => Vec::new(),
-        false => mounts::separate(deployment, &parts.image.tree(parts.store)?, &paths)?,
+        false => mounts::separate(deployment, parts.tree, &paths)?,
     };
     let mut volumes = Vec::new();
     for (number, spec) in parts.wanted.partitions.iter().enumerate() {

@@ -141,11 +141,12 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
     };
     let root_type = Guid::root_of(&architecture).ok_or_else(unknown)?;
     let processor = Architecture::of_image(&architecture).ok_or_else(unknown)?;
+    let tree = image.tree(store)?;
     let wanted = match &spec.configuration.storage {
-        Storage::Default => Wanted::of(&storage_of_image(store, &image)?),
+        Storage::Default => Wanted::of(&storage_of_image(store, &tree)?),
         asked_for => Wanted::of(asked_for),
     };
-    let mut deployment = deploy(store, spec, &image, processor, (&identity, &wanted))?;
+    let mut deployment = deploy(store, spec, (&image, &tree), processor, (&identity, &wanted))?;
     let (digest, title) = (deployment.digest, std::mem::take(&mut deployment.title));
     let kernel_version = std::mem::take(&mut deployment.kernel_version);
     let kernel_arguments = std::mem::take(&mut deployment.kernel_arguments);
@@ -157,7 +158,7 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
         .seconds;
     let parts = Parts {
         image_name: &spec.image,
-        image: &image,
+        tree: &tree,
         store,
         identity: &identity,
         root_type,
@@ -196,7 +197,7 @@ fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<P
 fn deploy(
     store: &Store,
     spec: &Spec,
-    image: &Image,
+    (image, tree): (&Image, &Tree),
     architecture: Architecture,
     (identity, wanted): (&Identity<'_>, &Wanted),
 ) -> Result<Deployment, PlanError> {
@@ -208,9 +209,9 @@ fn deploy(
         kernel_arguments,
         source: ImageSource::registry(&spec.follows.to_string()),
         missing_verity_allowed: false,
-        local: local(store, spec, image, (identity, wanted))?,
+        local: local(store, spec, (image, tree), (identity, wanted))?,
     };
-    let source = deployment_of_stored(store, image, architecture, &options);
+    let source = deployment_of_stored(store, (image, tree.clone()), architecture, &options);
     source.map_err(|source| PlanError::Install {
         image: spec.image.to_string(),
         source: Box::new(source),
@@ -221,7 +222,7 @@ fn deploy(
 fn local(
     store: &Store,
     spec: &Spec,
-    image: &Image,
+    (image, tree): (&Image, &Tree),
     (identity, wanted): (&Identity<'_>, &Wanted),
 ) -> Result<Option<Tree>, PlanError> {
     let mounts = wanted.mount_settings(identity);
@@ -229,7 +230,7 @@ fn local(
         return Ok(None);
     }
     let changed = customize(
-        image.tree(store)?,
+        tree.clone(),
         &spec.configuration,
         &mounts,
         &image.config.architecture,

@@ -300,7 +300,8 @@ impl Mounted {
             missing_verity_allowed: !target.has_verity(),
             local: None,
         };
-        let deployment = deployment_of_stored(store, &image, Architecture::X86_64, &options).unwrap();
+        let tree = image.tree(store).unwrap();
+        let deployment = deployment_of_stored(store, (&image, tree), Architecture::X86_64, &options).unwrap();
         target.write(&deployment, store, &Silent).unwrap();
         deployment
     }

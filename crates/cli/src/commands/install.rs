@@ -77,7 +77,7 @@ pub(crate) fn to_filesystem(
     };
     let title = format!("install {name} onto {}", args.root.display());
     let deployment = single_step(observer, title, |_| {
-        let deployment = deployment_of_stored(store, &image, architecture, &options)?;
+        let deployment = deployment_of_stored(store, (&image, image.tree(store)?), architecture, &options)?;
         target.write(&deployment, store, observer)?;
         Ok(deployment)
     })?;

@@ -157,15 +157,15 @@ pub(crate) fn prepare<'a>(
     })
 }
 
-/// [`deployment`] of an image of a store.
+/// [`deployment`] of an image of a store, and of its tree.
 pub fn deployment_of_stored(
     store: &Store,
-    image: &Image,
+    (image, tree): (&Image, Tree),
     architecture: Architecture,
     options: &InstallOptions,
 ) -> Result<Deployment, InstallError> {
     let install = InstallImage {
-        tree: image.tree(store)?,
+        tree,
         architecture,
         manifest: &store.blob_bytes(&image.manifest_digest)?,
         config: &store.blob_bytes(&image.id())?,
