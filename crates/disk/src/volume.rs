@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use osmith_formats::gpt::{ATTRIBUTE_GROW_FILE_SYSTEM, Guid, Partition, SECTOR_BYTES};
+use osmith_formats::gpt::{Guid, Partition, SECTOR_BYTES};
 use osmith_formats::tree::{InodeId, Node, Timestamp, Tree};
 use osmith_formats::{ext4, fat32, swap};
 use osmith_machine::install::InstallFile;
@@ -35,7 +35,6 @@ pub(crate) struct Volume {
     pub(crate) name: String,
     pub(crate) type_guid: Guid,
     pub(crate) guid: Guid,
-    attributes: u64,
     /// Where it is mounted, if it is by name.
     pub(crate) mount_point: Option<String>,
     /// The least size, of which whole grains are made.
@@ -82,7 +81,6 @@ impl Named<'_> {
             guid: spec
                 .and_then(|spec| spec.guid)
                 .unwrap_or_else(|| self.identity.guid(&format!("{} partition", self.role))),
-            attributes: 0,
             mount_point: None,
             min_bytes: spec.map_or(0, |spec| spec.min_bytes),
             format,
@@ -152,11 +150,10 @@ impl Named<'_> {
         volume
     }
 
-    /// The root file system.
+    /// The root file system. Without the attribute by which systemd grows it: what is mounted at `/` is a composefs, which
+    /// cannot grow, so that the unit would fail where systemd finds root by the partition's type.
     pub(crate) fn root(&self, tree: Tree<InstallFile>, type_guid: Guid) -> Volume {
-        let mut volume = self.partition(ROOT_LABEL, type_guid, self.ext4(tree, ROOT_LABEL));
-        volume.attributes = ATTRIBUTE_GROW_FILE_SYSTEM;
-        volume
+        self.partition(ROOT_LABEL, type_guid, self.ext4(tree, ROOT_LABEL))
     }
 
     /// A file system of its own.
@@ -280,7 +277,7 @@ impl Volume {
             guid: self.guid,
             first_lba: offset_bytes / SECTOR_BYTES,
             sectors: size_bytes / SECTOR_BYTES,
-            attributes: self.attributes,
+            attributes: 0,
             name: self.name.clone(),
         }
     }

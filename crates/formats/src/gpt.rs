@@ -31,8 +31,6 @@ pub const NAME_MAX_UNITS: usize = 36;
 pub const ATTRIBUTE_REQUIRED: u64 = 1;
 /// Partition attribute: BIOS boot code may be here.
 pub const ATTRIBUTE_LEGACY_BIOS_BOOTABLE: u64 = 1 << 2;
-/// Partition attribute of the Discoverable Partitions Specification: the file system grows with the partition.
-pub const ATTRIBUTE_GROW_FILE_SYSTEM: u64 = 1 << 59;
 
 const ENTRY_BYTES: usize = 128;
 const HEADER_BYTES: u32 = 92;
@@ -379,7 +377,7 @@ mod tests {
         esp.attributes = ATTRIBUTE_REQUIRED;
         let mut root = partition("root", 6144, 65536 - 6144 - 2048);
         root.type_guid = Guid::root_of("amd64").unwrap();
-        root.attributes = ATTRIBUTE_GROW_FILE_SYSTEM;
+        root.attributes = 1 << 59;
         Table {
             disk_guid: "9b6e1b0e-4f3c-4d0e-8a52-5d1f0a3b7c11".parse().unwrap(),
             disk_sectors: 65536,

@@ -27,6 +27,7 @@ fn long_a_machine_with_unified_kernel_images_is_updated_and_rolled_back() {
     let mut story = story.boot(&[]);
     story.require_version("1");
     let machine = &mut story.machine;
+    machine.run("systemctl is-system-running --wait");
     machine.run("test -e /boot/EFI/Linux/bootc/*.efi || test -e /efi/EFI/Linux/bootc/*.efi");
     machine.run("! grep -q root= /proc/cmdline && ! osmith kargs --append quiet");
     assert_eq!(
