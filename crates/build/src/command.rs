@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use osmith_container::users::Accounts;
+
 use crate::Request;
 use crate::error::StepError;
 use crate::plan::Run;
 use crate::run::{InjectedFile, Network, RunSpec, User};
-use crate::users::Accounts;
 
 /// The same for every build, so that it does not leak into results.
 const HOST_NAME: &str = "build";

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Name, Node, Timestamp, Tree, Xattrs};
+use osmith_container::users::Owner;
+use osmith_formats::tree::{
+    Content, Inode, InodeId, Metadata, Name, Node, ResolveError, Timestamp, Tree, Xattrs, shown_path,
+};
 use osmith_image::layer::{Entry, Layer, LayerBuilder, LayerError, LayerNode, LayerPath};
-
-/// As many links as Linux follows.
-const MAX_LINKS: usize = 40;
 
 /// A path below the root: its names.
 pub(crate) type Names = Vec<Name>;
@@ -19,101 +19,6 @@ pub(crate) struct Draft {
     touched: BTreeSet<Vec<u8>>,
     /// Paths where something stood that a new directory must not show again.
     replaced: BTreeSet<Vec<u8>>,
-}
-
-/// Owner and group by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Owner {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-}
-
-/// Why a path of the tree cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PathError {
-    /// Something is to be below what is no directory.
-    #[error("'{0}' in the image is no directory")]
-    NotADirectory(String),
-    /// Links lead in a circle.
-    #[error("'{0}' in the image leads through too many symbolic links")]
-    Loop(String),
-}
-
-/// Where a path leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Resolved {
-    /// The path without links. The names from `existing` on do not exist.
-    pub(crate) names: Names,
-    /// How many of the names exist.
-    pub(crate) existing: usize,
-    /// The last one that exists.
-    pub(crate) inode: InodeId,
-}
-
-impl Resolved {
-    pub(crate) fn exists(&self) -> bool {
-        self.existing == self.names.len()
-    }
-}
-
-/// A path as people write it.
-pub(crate) fn shown(names: &[Name]) -> String {
-    format!("/{}", String::from_utf8_lossy(&names.join(&b'/')))
-}
-
-/// The names of a path, without empty ones and `.`.
-pub(crate) fn names_of(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/')
-        .filter(|name| !name.is_empty() && *name != b".")
-}
-
-/// Follows a path from the root of `tree`; links, also the last one, are followed, and `..` stays inside the root.
-pub(crate) fn resolve(tree: &Tree<Content>, path: &[u8]) -> Result<Resolved, PathError> {
-    let mut pending: Vec<Name> = names_of(path).map(Name::from).collect();
-    pending.reverse();
-    let mut trail = vec![tree.root()];
-    let mut names: Names = Vec::new();
-    let mut links = 0;
-    while let Some(name) = pending.pop() {
-        let here = trail.last().copied().unwrap_or(tree.root());
-        if *name == *b".." {
-            if trail.len() == names.len() + 1 && names.pop().is_some() {
-                trail.pop();
-            } else {
-                names.pop();
-            }
-            continue;
-        }
-        let exists = trail.len() == names.len() + 1;
-        if exists && tree.inode(here).entries().is_none() {
-            return Err(PathError::NotADirectory(shown(&names)));
-        }
-        let child = if exists { tree.child(here, &name) } else { None };
-        match child.map(|id| (id, &tree.inode(id).node)) {
-            Some((_, Node::Symlink(target))) => {
-                links += 1;
-                if links > MAX_LINKS {
-                    return Err(PathError::Loop(String::from_utf8_lossy(path).into_owned()));
-                }
-                if target.starts_with(b"/") {
-                    names.clear();
-                    trail.truncate(1);
-                }
-                let target: Vec<Name> = names_of(target).map(Name::from).collect();
-                pending.extend(target.into_iter().rev());
-            }
-            Some((id, _)) => {
-                trail.push(id);
-                names.push(name);
-            }
-            None => names.push(name),
-        }
-    }
-    Ok(Resolved {
-        existing: trail.len() - 1,
-        inode: trail.last().copied().unwrap_or(tree.root()),
-        names,
-    })
 }
 
 impl Draft {
@@ -140,12 +45,12 @@ impl Draft {
         path: &[u8],
         owner: Owner,
         mtime: Timestamp,
-    ) -> Result<(Names, InodeId), PathError> {
-        let resolved = resolve(&self.tree, path)?;
+    ) -> Result<(Names, InodeId), ResolveError> {
+        let resolved = self.tree.resolve(path)?;
         let mut here = resolved.inode;
         if self.tree.inode(here).entries().is_none() {
             let existing = resolved.names.get(..resolved.existing).unwrap_or_default();
-            return Err(PathError::NotADirectory(shown(existing)));
+            return Err(ResolveError::NotADirectory(shown_path(existing)));
         }
         for index in resolved.existing..resolved.names.len() {
             let (above, rest) = resolved.names.split_at(index);

@@ -1,5 +1,7 @@
 //! Why a build failed.
 
+use osmith_container::users::UserError;
+use osmith_formats::tree::ResolveError;
 use osmith_image::layer::LayerError;
 use osmith_image::store::StoreError;
 use osmith_report::{Class, Failure, Interrupted};
@@ -7,9 +9,7 @@ use osmith_report::{Class, Failure, Interrupted};
 use crate::containerfile::{Diagnostic, Severity, Source, Span};
 use crate::context::ContextError;
 use crate::copy::{ArchiveError, BadMode, SelectError};
-use crate::draft::PathError;
 use crate::run::RunError;
-use crate::users::UserError;
 
 /// More findings than this are counted, not shown.
 const SHOWN_MAX: usize = 20;
@@ -170,7 +170,7 @@ pub enum StepError {
     User(UserError),
     /// A path in the image is in the way.
     #[error(transparent)]
-    Path(#[from] PathError),
+    Path(#[from] ResolveError),
     /// `--chmod` has no mode.
     #[error(transparent)]
     Mode(#[from] BadMode),
@@ -279,31 +279,6 @@ impl Failure for ArchiveError {
             ArchiveError::Layer(error) => error.class(),
             ArchiveError::Store(error) => error.class(),
         }
-    }
-}
-
-impl Failure for UserError {
-    fn class(&self) -> Class {
-        match self {
-            UserError::NoUser(_) | UserError::NoGroup(_) => Class::NotFound,
-            UserError::Read(_, source) => io_class(source),
-            UserError::Store(error) => error.class(),
-        }
-    }
-
-    fn hints(&self) -> Vec<String> {
-        match self {
-            UserError::NoUser(_) | UserError::NoGroup(_) => {
-                vec!["create it with a RUN above, or give its number".to_owned()]
-            }
-            _ => Vec::new(),
-        }
-    }
-}
-
-impl Failure for PathError {
-    fn class(&self) -> Class {
-        Class::Input
     }
 }
 

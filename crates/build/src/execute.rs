@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use osmith_container::users::Accounts;
 use osmith_formats::tree::{Inode, Metadata, Node};
 use osmith_image::layer::LayerId;
 use osmith_image::store::{Image, LayerSource, Store};
@@ -15,7 +16,6 @@ use crate::key::{self, Key, KeyHasher};
 use crate::plan::{Action, Origin, Plan, Run, StagePlan, Step, Transfer, TransferSource};
 use crate::run::BuildRoot;
 use crate::stage::Stage;
-use crate::users::Accounts;
 use crate::{Request, containerfile};
 
 /// What a step left in the history.

@@ -27,11 +27,8 @@ mod key;
 pub mod plan;
 pub mod run;
 mod stage;
-mod users;
 
 pub use build::{BuiltImage, ContainerfileText, NameService, Request, build};
 pub use context::ContextError;
 pub use copy::{ArchiveError, BadMode, SelectError};
-pub use draft::PathError;
 pub use error::{BuildError, Findings, StepError};
-pub use users::UserError;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use osmith_container::users::Accounts;
 use osmith_formats::tree::{Content, InodeId, Node, Timestamp, Tree};
 use osmith_image::layer::{Layer, LayerId};
 use osmith_image::store::{LayerSource, Store};
@@ -14,7 +15,6 @@ use crate::error::StepError;
 use crate::execute::{Built, Past};
 use crate::key::{self, Key, KeyHasher};
 use crate::plan::{Run, Transfer};
-use crate::users::Accounts;
 
 /// A stage while it is built.
 pub(crate) struct Stage<'b> {

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use osmith_build::run::{BuildRoot, Exit, InjectedFile, LowerKind, Network, RunError, RunSpec, User};
+use osmith_container::root::RootError;
 use osmith_formats::tree::{Content, Device, Inode, InodeId, Metadata, Node, Timestamp, Tree};
 use osmith_image::layer::{Entry, Layer, LayerNode, apply};
 use osmith_image::store::{Access, Store};
@@ -454,7 +455,10 @@ fn a_store_that_cannot_be_laid_over_is_an_error_that_says_so() {
     drop(store);
     osmith_sys::mount::detach(inner.join("store")).unwrap();
     let error = error.unwrap_err();
-    assert!(matches!(error, RunError::NoOverlay { .. }), "{error}");
+    assert!(
+        matches!(error, RunError::Root(RootError::NoOverlay { .. })),
+        "{error}"
+    );
     assert_eq!(error.class(), Class::Environment);
 }
 

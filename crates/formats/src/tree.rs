@@ -4,12 +4,14 @@
 //! name of the same inode. The type parameter is what stands for the contents of a regular file: [`Content`] in an
 //! image, a source to copy from when a file system is written.
 
+mod resolve;
 mod xattrs;
 
 use std::collections::BTreeMap;
 
 use crate::verity::Digest;
 
+pub use resolve::{ResolveError, Resolved, path_names, shown_path};
 pub use xattrs::{XattrSets, Xattrs};
 
 /// Contents up to this many bytes are kept in the tree, longer ones in an object (as composefs does).

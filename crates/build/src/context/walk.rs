@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use osmith_formats::tree::{Device, Inode, InodeId, Metadata, Name, Node, Timestamp, Tree, Xattrs};
+use osmith_image::layer::is_kept_attribute;
 use osmith_report::Observer;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::ignore::{Ignore, Matches};
 use super::memo::FileKey;
-use crate::copy::{SelectError, is_kept_attribute, join};
+use crate::copy::{SelectError, join};
 
 /// A file that is to be read.
 #[derive(Debug)]

@@ -10,7 +10,11 @@ mod select;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use osmith_formats::tree::{Content, InodeId, Metadata, Name, Node, Timestamp, Tree};
+use osmith_container::users::Owner;
+use osmith_formats::tree::{
+    Content, InodeId, Metadata, Name, Node, ResolveError, Timestamp, Tree, path_names, shown_path,
+};
+use osmith_image::layer::is_kept_attribute;
 
 pub use archive::ArchiveError;
 pub(crate) use archive::unpack;
@@ -19,7 +23,7 @@ pub(crate) use mode::ModeChange;
 pub use select::SelectError;
 pub(crate) use select::{Listing, join, matching, tree_selection};
 
-use crate::draft::{Draft, Names, Owner, PathError, names_of, resolve, shown};
+use crate::draft::{Draft, Names};
 
 /// What the sources of one COPY or ADD are.
 #[derive(Debug)]
@@ -88,7 +92,7 @@ pub(crate) fn transfer(
     draft: &mut Draft,
     selection: &Selection<'_>,
     placement: &Placement<'_>,
-) -> Result<Copied, PathError> {
+) -> Result<Copied, ResolveError> {
     let mut copy = Copy {
         draft,
         tree: &selection.tree,
@@ -122,31 +126,31 @@ struct Copy<'a> {
 
 impl Copy<'_> {
     /// Whether the destination is a directory, for a single file.
-    fn is_directory(&self, placement: &Placement<'_>) -> Result<bool, PathError> {
+    fn is_directory(&self, placement: &Placement<'_>) -> Result<bool, ResolveError> {
         let destination = placement.destination;
         if destination.ends_with('/') || destination == placement.workdir {
             return Ok(true);
         }
-        let resolved = resolve(self.draft.tree(), destination.as_bytes())?;
+        let resolved = self.draft.tree().resolve(destination.as_bytes())?;
         Ok(resolved.exists() && self.draft.tree().inode(resolved.inode).entries().is_some())
     }
 
-    fn directory(&mut self, path: &[u8]) -> Result<(Names, InodeId), PathError> {
+    fn directory(&mut self, path: &[u8]) -> Result<(Names, InodeId), ResolveError> {
         let owner = self.placement.chown.unwrap_or_default();
         self.draft.ensure_directory(path, owner, self.placement.now)
     }
 
     /// A directory's contents go into the destination.
-    fn contents(&mut self, item: &Item) -> Result<(), PathError> {
+    fn contents(&mut self, item: &Item) -> Result<(), ResolveError> {
         let (above, directory) = self.directory(self.placement.destination.as_bytes())?;
         self.merge(above, directory, item)
     }
 
     /// A file takes the destination's name. A link there that leads to no directory is replaced.
-    fn file(&mut self, item: &Item) -> Result<(), PathError> {
-        let names: Vec<&[u8]> = names_of(self.placement.destination.as_bytes()).collect();
+    fn file(&mut self, item: &Item) -> Result<(), ResolveError> {
+        let names: Vec<&[u8]> = path_names(self.placement.destination.as_bytes()).collect();
         let Some((name, parent)) = names.split_last() else {
-            return Err(PathError::NotADirectory("/".to_owned()));
+            return Err(ResolveError::NotADirectory("/".to_owned()));
         };
         let (above, directory) = self.directory(&parent.join(&b'/'))?;
         self.place(&above, directory, name, item.inode, item.is_unpacked);
@@ -154,11 +158,11 @@ impl Copy<'_> {
     }
 
     /// Puts what is in a source directory into a directory of the tree, and what is in those below.
-    fn merge(&mut self, above: Names, directory: InodeId, item: &Item) -> Result<(), PathError> {
+    fn merge(&mut self, above: Names, directory: InodeId, item: &Item) -> Result<(), ResolveError> {
         let mut pending = vec![(above, directory, item.inode)];
         while let Some((above, directory, source)) = pending.pop() {
             if self.draft.tree().inode(directory).entries().is_none() {
-                return Err(PathError::NotADirectory(shown(&above)));
+                return Err(ResolveError::NotADirectory(shown_path(&above)));
             }
             let tree = self.tree;
             for (name, child) in tree.inode(source).entries().into_iter().flatten() {
@@ -230,10 +234,4 @@ impl Copy<'_> {
                 .collect(),
         }
     }
-}
-
-/// Attributes that belong to the file, not to the file system it was on.
-pub(crate) fn is_kept_attribute(name: &[u8]) -> bool {
-    matches!(name, b"security.capability" | b"security.ima")
-        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }

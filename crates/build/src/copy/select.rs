@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Name, Node, Tree};
+use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Name, Node, ResolveError, Tree, path_names};
 
 use super::{Item, Selection};
 use crate::context::{Dialect, Glob, Ignore, is_pattern};
-use crate::draft::{PathError, names_of, resolve};
 
 /// Why sources cannot be found.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +32,7 @@ pub enum SelectError {
     },
     /// A path of a stage or image leads nowhere.
     #[error(transparent)]
-    Path(#[from] PathError),
+    Path(#[from] ResolveError),
     /// Somebody writes to the file.
     #[error("'{0}' in the build context changed while it was read")]
     Changed(String),
@@ -143,7 +142,7 @@ struct TreeListing<'t>(&'t Tree<Content>);
 
 impl Listing for TreeListing<'_> {
     fn names(&mut self, directory: &[u8]) -> Result<Vec<Name>, SelectError> {
-        let found = resolve(self.0, directory)?;
+        let found = self.0.resolve(directory)?;
         let entries = self.0.inode(found.inode).entries().filter(|_| found.exists());
         Ok(entries
             .into_iter()
@@ -152,7 +151,7 @@ impl Listing for TreeListing<'_> {
     }
 
     fn exists(&mut self, path: &[u8]) -> Result<bool, SelectError> {
-        Ok(resolve(self.0, path)?.exists())
+        Ok(self.0.resolve(path)?.exists())
     }
 }
 
@@ -166,8 +165,8 @@ pub(crate) fn tree_selection<'t>(
     let mut tree = Cow::Borrowed(tree);
     for source in sources {
         for path in matching(&mut TreeListing(&tree), source)?.paths {
-            let mut inode = resolve(&tree, &path)?.inode;
-            let name: Name = names_of(&path).last().unwrap_or_default().into();
+            let mut inode = tree.resolve(&path)?.inode;
+            let name: Name = path_names(&path).last().unwrap_or_default().into();
             if !excludes.is_empty() {
                 if excludes.excludes_path(&String::from_utf8_lossy(&name)) {
                     continue;

@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use osmith_container::root::MountPoints;
 use osmith_formats::tree::{Content, Device, Inode, Metadata, Node, Timestamp, Tree, Xattrs};
-use osmith_image::layer::{Layer, LayerBuilder, LayerNode, LayerPath};
+use osmith_image::layer::{Layer, LayerBuilder, LayerNode, LayerPath, is_kept_attribute};
 use osmith_image::store::Store;
 use osmith_report::Observer;
 use osmith_sys::OsError;
@@ -26,7 +27,6 @@ use osmith_sys::file::{open_directory, read_attribute, read_attributes};
 use rustix::fs::{major, minor};
 
 use super::RunError;
-use super::mount_points::MountPoints;
 
 /// Turns an upper directory into a layer. The regular files leave the directory: they become objects.
 pub(super) fn layer_of(
@@ -162,7 +162,7 @@ fn device(number: u64) -> Device {
 fn metadata(full: &Path, stat: &fs::Metadata) -> Result<Metadata, OsError> {
     let attributes = read_attributes(full)?
         .into_iter()
-        .filter(|(name, _)| is_kept(name))
+        .filter(|(name, _)| is_kept_attribute(name))
         .map(|(name, value)| match &*name {
             CAPABILITY => (name, without_namespace(value)),
             _ => (name, value),
@@ -180,12 +180,6 @@ fn metadata(full: &Path, stat: &fs::Metadata) -> Result<Metadata, OsError> {
 }
 
 const CAPABILITY: &[u8] = b"security.capability";
-
-/// Whether a layer has the attribute.
-pub(super) fn is_kept(name: &[u8]) -> bool {
-    let of_user = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
-    of_user || name == CAPABILITY || name == b"security.ima"
-}
 
 /// File capabilities as set in a user namespace name its root; in an image they count for any root.
 ///
@@ -221,7 +215,12 @@ fn is_change(change: &Change, base: &Tree<Content>, mount_points: &MountPoints) 
 }
 
 fn is_same(before: &Metadata, after: &Metadata, with_time: bool) -> bool {
-    let kept = |xattrs: &Xattrs| -> Xattrs { xattrs.iter().filter(|(name, _)| is_kept(name)).collect() };
+    let kept = |xattrs: &Xattrs| -> Xattrs {
+        xattrs
+            .iter()
+            .filter(|(name, _)| is_kept_attribute(name))
+            .collect()
+    };
     (before.mode, before.uid, before.gid) == (after.mode, after.uid, after.gid)
         && (!with_time || before.mtime == after.mtime)
         && kept(&before.xattrs) == after.xattrs
@@ -368,7 +367,7 @@ mod tests {
 
     #[test]
     fn attributes_of_the_machine_are_left_out() {
-        let kept = |name: &str| is_kept(name.as_bytes());
+        let kept = |name: &str| is_kept_attribute(name.as_bytes());
         assert!(kept("user.mime_type") && kept("security.capability") && kept("security.ima"));
         let left_out = [
             "user.overlay.origin",

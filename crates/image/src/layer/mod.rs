@@ -27,6 +27,12 @@ pub use record::RecordError;
 
 use crate::digest::Sha256Digest;
 
+/// Whether a layer has the extended attribute: it belongs to the file, not to the machine or file system it was on.
+pub fn is_kept_attribute(name: &[u8]) -> bool {
+    let of_user = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
+    of_user || name == b"security.capability" || name == b"security.ima"
+}
+
 /// Changes to a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layer {

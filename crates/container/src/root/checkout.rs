@@ -15,6 +15,7 @@ use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Name, Node, Timestamp, Tree};
+use osmith_image::layer::is_kept_attribute;
 use osmith_image::store::Store;
 use osmith_sys::OsError;
 use osmith_sys::file::{copy_contents, remove_attribute, set_attribute};
@@ -22,13 +23,12 @@ use osmith_sys::mount::Attributes;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, makedev};
 use rustix::io::Errno;
 
-use super::RunError;
-use super::diff::is_kept;
+use super::RootError;
 
 /// What a regular file becomes.
 pub(super) trait WriteContents {
     /// Fills the empty file at `path`.
-    fn write(&self, content: &Content, file: &File, path: &Path) -> Result<(), RunError>;
+    fn write(&self, content: &Content, file: &File, path: &Path) -> Result<(), RootError>;
 }
 
 /// Files without contents, with the attributes by which overlayfs finds the object.
@@ -38,7 +38,7 @@ pub(super) struct Stubs {
 }
 
 impl WriteContents for Stubs {
-    fn write(&self, content: &Content, file: &File, path: &Path) -> Result<(), RunError> {
+    fn write(&self, content: &Content, file: &File, path: &Path) -> Result<(), RootError> {
         match content {
             Content::Inline(bytes) => write_all(file, bytes, path),
             Content::Object { digest, size_bytes } => {
@@ -63,7 +63,7 @@ pub(super) struct Copies<'a> {
 }
 
 impl WriteContents for Copies<'_> {
-    fn write(&self, content: &Content, file: &File, path: &Path) -> Result<(), RunError> {
+    fn write(&self, content: &Content, file: &File, path: &Path) -> Result<(), RootError> {
         match content {
             Content::Inline(bytes) => write_all(file, bytes, path),
             Content::Object { digest, .. } => {
@@ -74,7 +74,7 @@ impl WriteContents for Copies<'_> {
     }
 }
 
-fn write_all(mut file: &File, bytes: &[u8], path: &Path) -> Result<(), RunError> {
+fn write_all(mut file: &File, bytes: &[u8], path: &Path) -> Result<(), RootError> {
     file.write_all(bytes)
         .map_err(|error| OsError::from_io("write", path.display(), &error).into())
 }
@@ -85,7 +85,7 @@ pub(super) fn update(
     old: Option<&Tree<Content>>,
     new: &Tree<Content>,
     contents: &dyn WriteContents,
-) -> Result<(), RunError> {
+) -> Result<(), RootError> {
     let nothing = Tree::new(Metadata::default());
     let mut update = Update {
         old: Names::of(old.unwrap_or(&nothing)),
@@ -128,7 +128,7 @@ struct Update<'t> {
 
 impl<'t> Update<'t> {
     /// Brings one directory, and all below it, from what it was to what it is to be; `None` was just made.
-    fn directory(&mut self, path: &Path, was: Option<InodeId>, id: InodeId) -> Result<(), RunError> {
+    fn directory(&mut self, path: &Path, was: Option<InodeId>, id: InodeId) -> Result<(), RootError> {
         let was = was.map(|was| self.old.tree.inode(was));
         let inode = self.new.tree.inode(id);
         let nothing = BTreeMap::new();
@@ -169,7 +169,7 @@ impl<'t> Update<'t> {
         }
     }
 
-    fn create(&mut self, directory: &Path, name: &Name, id: InodeId) -> Result<(), RunError> {
+    fn create(&mut self, directory: &Path, name: &Name, id: InodeId) -> Result<(), RootError> {
         let path = directory.join(OsStr::from_bytes(name));
         if let Some(first) = self.first_names.get(&id) {
             return fs::hard_link(first, &path)
@@ -207,7 +207,7 @@ fn is_device(node: &Node<Content>) -> bool {
 }
 
 /// Makes the file without its metadata; false if it was left out.
-fn make(inode: &Inode<Content>, path: &Path, contents: &dyn WriteContents) -> Result<bool, RunError> {
+fn make(inode: &Inode<Content>, path: &Path, contents: &dyn WriteContents) -> Result<bool, RootError> {
     let made = match &inode.node {
         Node::Directory(_) => fs::create_dir(path),
         Node::Regular(content) => {
@@ -231,7 +231,7 @@ fn make(inode: &Inode<Content>, path: &Path, contents: &dyn WriteContents) -> Re
     Ok(true)
 }
 
-fn make_device(path: &Path, kind: FileType, number: u64) -> Result<bool, RunError> {
+fn make_device(path: &Path, kind: FileType, number: u64) -> Result<bool, RootError> {
     match make_node(path, kind, number) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
@@ -253,13 +253,13 @@ fn make_node(path: &Path, kind: FileType, number: u64) -> io::Result<()> {
 fn remove_attributes(path: &Path, before: Option<&Metadata>, after: &Metadata) -> Result<(), OsError> {
     let attributes = before.into_iter().flat_map(|before| &before.xattrs);
     attributes
-        .filter(|(name, _)| is_kept(name) && after.xattrs.get(name).is_none())
+        .filter(|(name, _)| is_kept_attribute(name) && after.xattrs.get(name).is_none())
         .try_for_each(|(name, _)| remove_attribute(path, name))
 }
 
 /// Gives a file its owner, mode, attributes and time, in this order: each takes away what may be lost by the one
 /// before.
-pub(super) fn set_metadata(path: &Path, inode: &Inode<Content>) -> Result<(), OsError> {
+pub fn set_metadata(path: &Path, inode: &Inode<Content>) -> Result<(), OsError> {
     let metadata = &inode.metadata;
     match lchown(path, Some(metadata.uid), Some(metadata.gid)) {
         // The user namespace has no such id.
@@ -273,7 +273,7 @@ pub(super) fn set_metadata(path: &Path, inode: &Inode<Content>) -> Result<(), Os
     }
     let may_have_user_attributes = matches!(inode.node, Node::Regular(_) | Node::Directory(_));
     for (name, value) in &metadata.xattrs {
-        if is_kept(name) && (may_have_user_attributes || !name.starts_with(b"user.")) {
+        if is_kept_attribute(name) && (may_have_user_attributes || !name.starts_with(b"user.")) {
             set_attribute(path, name, value)?;
         }
     }

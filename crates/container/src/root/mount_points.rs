@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use osmith_formats::tree::{Content, Inode, InodeId, Node, Tree};
+use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Node, Tree};
 
-use super::{RunError, plain_directory};
+use super::RootError;
 
 /// What Linux itself allows on one path.
 const LINKS_MAX: u32 = 40;
@@ -15,9 +15,9 @@ const LINKS_MAX: u32 = 40;
 const DIRECTORIES: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// A tree with mount points.
-pub(super) struct MountPoints {
+pub struct MountPoints {
     /// The tree.
-    pub(super) tree: Tree<Content>,
+    pub tree: Tree<Content>,
     /// The paths that were added to it, without a leading `/`.
     added: BTreeSet<Vec<u8>>,
 }
@@ -25,10 +25,10 @@ pub(super) struct MountPoints {
 impl MountPoints {
     /// Adds to `base` what is missing of the system's directories and of `files`. Symbolic links are followed, inside
     /// the tree, as they will be when mounting.
-    pub(super) fn new<'a>(
+    pub fn new<'a>(
         base: &Tree<Content>,
         files: impl IntoIterator<Item = &'a Path>,
-    ) -> Result<Self, RunError> {
+    ) -> Result<Self, RootError> {
         let mut points = MountPoints {
             tree: base.clone(),
             added: BTreeSet::new(),
@@ -49,11 +49,11 @@ impl MountPoints {
     }
 
     /// Whether the path is a mount point, or a directory on the way to one, that the base does not have.
-    pub(super) fn is_added(&self, path: &[u8]) -> bool {
+    pub fn is_added(&self, path: &[u8]) -> bool {
         self.added.contains(path)
     }
 
-    fn add_file(&mut self, path: &[u8]) -> Result<(), RunError> {
+    fn add_file(&mut self, path: &[u8]) -> Result<(), RootError> {
         let directory_of = |path: &[u8]| path.iter().rposition(|byte| *byte == b'/');
         let (parent, name) = match directory_of(path) {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -87,7 +87,7 @@ impl MountPoints {
         Err(in_the_way(path, "too many symbolic links lead there"))
     }
 
-    fn resolve(&mut self, path: &[u8]) -> Result<Place, RunError> {
+    fn resolve(&mut self, path: &[u8]) -> Result<Place, RootError> {
         let root = self.root();
         self.resolve_from(root, path)
     }
@@ -100,7 +100,7 @@ impl MountPoints {
     }
 
     /// The directory at `path`, seen from `start`; directories that are missing are added.
-    fn resolve_from(&mut self, start: Place, path: &[u8]) -> Result<Place, RunError> {
+    fn resolve_from(&mut self, start: Place, path: &[u8]) -> Result<Place, RootError> {
         let mut place = if path.first() == Some(&b'/') {
             self.root()
         } else {
@@ -133,7 +133,7 @@ impl MountPoints {
         Ok(place)
     }
 
-    fn add(&mut self, place: &Place, name: &[u8], node: Node<Content>) -> Result<Place, RunError> {
+    fn add(&mut self, place: &Place, name: &[u8], node: Node<Content>) -> Result<Place, RootError> {
         if name.len() > 255 {
             return Err(in_the_way(name, "the name is too long"));
         }
@@ -175,6 +175,15 @@ impl Place {
     }
 }
 
+/// What a directory has that no layer speaks of.
+fn plain_directory(like: &Metadata) -> Metadata {
+    Metadata {
+        mode: 0o755,
+        mtime: like.mtime,
+        ..Metadata::default()
+    }
+}
+
 fn names_reversed(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|byte| *byte == b'/')
         .filter(|name| !name.is_empty() && *name != b".")
@@ -183,8 +192,8 @@ fn names_reversed(path: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn in_the_way(path: &[u8], reason: &'static str) -> RunError {
-    RunError::MountPoint {
+fn in_the_way(path: &[u8], reason: &'static str) -> RootError {
+    RootError::MountPoint {
         path: String::from_utf8_lossy(path).into_owned(),
         reason,
     }
@@ -193,7 +202,6 @@ fn in_the_way(path: &[u8], reason: &'static str) -> RunError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use osmith_formats::tree::Metadata;
 
     /// Directories end with `/`, links have `path -> target`, everything else is a file.
     fn tree(lines: &[&str]) -> Tree<Content> {
@@ -221,7 +229,7 @@ mod tests {
         tree
     }
 
-    fn added(lines: &[&str], files: &[&str]) -> Result<Vec<String>, RunError> {
+    fn added(lines: &[&str], files: &[&str]) -> Result<Vec<String>, RootError> {
         let points = MountPoints::new(&tree(lines), files.iter().map(Path::new))?;
         let text = |path: &Vec<u8>| String::from_utf8(path.clone()).unwrap();
         let added: Vec<String> = points.added.iter().map(text).collect();
@@ -283,7 +291,7 @@ mod tests {
         let lines = [&SYSTEM[..], &["file", "dir/", "loop -> loop", "up -> dir/.."]].concat();
         for path in ["/file/x", "/dir", "/loop", "/loop/x", "/up", "/", "/dir/.."] {
             let error = added(&lines, &[path]).unwrap_err();
-            assert!(matches!(error, RunError::MountPoint { .. }), "{path}: {error}");
+            assert!(matches!(error, RootError::MountPoint { .. }), "{path}: {error}");
         }
         assert!(added(&["proc"], &[]).is_err());
     }

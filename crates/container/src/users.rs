@@ -2,10 +2,9 @@
 
 use std::io::Read;
 
-use osmith_formats::tree::{Content, Node, Tree};
+use osmith_formats::tree::{Content, Node, Resolved, Tree};
 use osmith_image::store::{Store, StoreError};
-
-use crate::draft::{Owner, Resolved, resolve};
+use osmith_report::{Class, Failure};
 
 /// These files are small; more than this is not read.
 const FILE_MAX_BYTES: u64 = 16 << 20;
@@ -27,13 +26,46 @@ pub enum UserError {
     Store(#[from] StoreError),
 }
 
+impl Failure for UserError {
+    fn class(&self) -> Class {
+        match self {
+            UserError::NoUser(_) | UserError::NoGroup(_) => Class::NotFound,
+            UserError::Read(_, source) => io_class(source),
+            UserError::Store(error) => error.class(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            UserError::NoUser(_) | UserError::NoGroup(_) => {
+                vec![
+                    "create it in the image, with a RUN above in its Containerfile, or give its number"
+                        .to_owned(),
+                ]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Owner and group by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
 /// Who runs a command.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct User {
-    pub(crate) owner: Owner,
+pub struct User {
+    /// The user and the group.
+    pub owner: Owner,
     /// Supplementary groups.
-    pub(crate) groups: Vec<u32>,
-    pub(crate) home: String,
+    pub groups: Vec<u32>,
+    /// The home directory.
+    pub home: String,
 }
 
 struct Account {
@@ -50,13 +82,14 @@ struct Group {
 }
 
 /// The accounts of a tree.
-pub(crate) struct Accounts {
+pub struct Accounts {
     accounts: Vec<Account>,
     groups: Vec<Group>,
 }
 
 impl Accounts {
-    pub(crate) fn read(store: &Store, tree: &Tree<Content>) -> Result<Accounts, UserError> {
+    /// Those of a tree; a file that is missing has none.
+    pub fn read(store: &Store, tree: &Tree<Content>) -> Result<Accounts, UserError> {
         let passwd = text_of(store, tree, "/etc/passwd")?;
         let group = text_of(store, tree, "/etc/group")?;
         Ok(Accounts::parse(&passwd, &group))
@@ -88,7 +121,7 @@ impl Accounts {
     }
 
     /// Who `USER text` is: `name`, `uid`, `name:group`, `uid:gid`; empty for root.
-    pub(crate) fn user(&self, text: &str) -> Result<User, UserError> {
+    pub fn user(&self, text: &str) -> Result<User, UserError> {
         let (name, group) = split(text);
         let name = if name.is_empty() { "0" } else { name };
         let account = self.account(name);
@@ -111,7 +144,7 @@ impl Accounts {
     }
 
     /// Whom `--chown=text` means: a number alone is also the group.
-    pub(crate) fn owner(&self, text: &str) -> Result<Owner, UserError> {
+    pub fn owner(&self, text: &str) -> Result<Owner, UserError> {
         let (name, group) = split(text);
         let mut owner = self.user(text)?.owner;
         if group.is_none()
@@ -151,7 +184,7 @@ fn split(text: &str) -> (&str, Option<&str>) {
 
 /// The text of a file of the tree; empty if there is none.
 fn text_of(store: &Store, tree: &Tree<Content>, path: &'static str) -> Result<String, UserError> {
-    let found = resolve(tree, path.as_bytes()).ok().filter(Resolved::exists);
+    let found = tree.resolve(path.as_bytes()).ok().filter(Resolved::exists);
     let Some(Node::Regular(content)) = found.map(|found| &tree.inode(found.inode).node) else {
         return Ok(String::new());
     };
@@ -161,6 +194,13 @@ fn text_of(store: &Store, tree: &Tree<Content>, path: &'static str) -> Result<St
         .read_to_end(&mut bytes)
         .map_err(|error| UserError::Read(path, error))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn io_class(error: &std::io::Error) -> Class {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Class::NotFound,
+        _ => Class::Environment,
+    }
 }
 
 #[cfg(test)]

@@ -16,8 +16,7 @@ use osmith_sys::mount::{Attributes, detach, tmpfs};
 use osmith_sys::sandbox::Lower;
 
 use super::checkout::{Copies, Stubs, update};
-use super::mount_points::MountPoints;
-use super::{LowerKind, RunError};
+use super::{LowerKind, MountPoints, RootError};
 
 const IMAGE: &str = "image";
 
@@ -36,7 +35,7 @@ impl KeptLower {
         attributes: Attributes,
         store: &Store,
         tree: &Rc<MountPoints>,
-    ) -> Result<Self, RunError> {
+    ) -> Result<Self, RootError> {
         let write = |place: Place| {
             let mut lower = KeptLower {
                 kind,
@@ -54,7 +53,7 @@ impl KeptLower {
     }
 
     /// Shows another tree, by what differs. Nothing may be mounted over it. After an error it is of no use.
-    pub(super) fn show(&mut self, store: &Store, tree: &Rc<MountPoints>) -> Result<(), RunError> {
+    pub(super) fn show(&mut self, store: &Store, tree: &Rc<MountPoints>) -> Result<(), RootError> {
         let (path, old) = (self.place.path(), self.shown.as_ref().map(|shown| &shown.tree));
         match self.kind {
             LowerKind::Composefs => {
@@ -94,7 +93,7 @@ struct Place {
 }
 
 impl Place {
-    fn on_disk(store: &Store) -> Result<Self, RunError> {
+    fn on_disk(store: &Store) -> Result<Self, RootError> {
         let place = Place {
             work: store.work_directory()?,
             is_mounted: false,
@@ -104,7 +103,7 @@ impl Place {
         Ok(place)
     }
 
-    fn in_memory(store: &Store) -> Result<Self, RunError> {
+    fn in_memory(store: &Store) -> Result<Self, RootError> {
         let mut place = Place::on_disk(store)?;
         tmpfs("osmith-lower", "0755", None)?.attach(open_directory(place.path())?, "")?;
         place.is_mounted = true;
