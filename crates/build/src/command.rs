@@ -8,7 +8,7 @@ use osmith_container::users::Accounts;
 use crate::Request;
 use crate::error::StepError;
 use crate::plan::Run;
-use crate::run::{InjectedFile, Network, RunSpec, User};
+use crate::run::{Mount, Network, RunSpec, User};
 
 /// The same for every build, so that it does not leak into results.
 const HOST_NAME: &str = "build";
@@ -18,14 +18,8 @@ const SCRIPT_DIRECTORY: &str = "/dev/pipes";
 /// The command, its environment, and the files it sees beside the image's.
 pub(crate) fn run_spec(run: &Run, accounts: &Accounts, request: &Request) -> Result<RunSpec, StepError> {
     let user = accounts.user(&run.user)?;
-    let mut files = Vec::new();
-    let mut file = |path: &str, mode: u32, bytes: &[u8]| {
-        files.push(InjectedFile {
-            path: PathBuf::from(path),
-            mode,
-            bytes: bytes.to_vec(),
-        });
-    };
+    let mut mounts = Vec::new();
+    let mut file = |path: &str, mode: u32, bytes: &[u8]| mounts.push(Mount::file(path, mode, bytes));
     if run.network {
         file("/etc/resolv.conf", 0o644, &request.name_service.resolv_conf);
     }
@@ -59,6 +53,6 @@ pub(crate) fn run_spec(run: &Run, accounts: &Accounts, request: &Request) -> Res
         },
         hostname: HOST_NAME.to_owned(),
         network: if run.network { Network::Host } else { Network::None },
-        files,
+        mounts,
     })
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use osmith_build::run::{BuildRoot, Exit, InjectedFile, LowerKind, Network, RunError, RunSpec, User};
+use osmith_build::run::{BuildRoot, Exit, LowerKind, Mount, Network, RunError, RunSpec, User};
 use osmith_container::root::RootError;
 use osmith_formats::tree::{Content, Device, Inode, InodeId, Metadata, Node, Timestamp, Tree};
 use osmith_image::layer::{Entry, Layer, LayerNode, apply};
@@ -209,11 +209,7 @@ impl Fixture {
     }
 
     fn spec(&self, script: &str) -> RunSpec {
-        let file = |path: &str, text: &str| InjectedFile {
-            path: path.into(),
-            mode: 0o644,
-            bytes: text.into(),
-        };
+        let file = |path: &str, text: &str| Mount::file(path, 0o644, text);
         RunSpec {
             argv: ["/bin/sh", "-ec", script].map(OsString::from).to_vec(),
             env: vec![("PATH".into(), "/bin".into())],
@@ -221,7 +217,7 @@ impl Fixture {
             user: User::ROOT,
             hostname: "build".into(),
             network: Network::None,
-            files: vec![
+            mounts: vec![
                 file("/etc/resolv.conf", "nameserver 192.0.2.1\n"),
                 file("/etc/hosts", "127.0.0.1 localhost\n"),
                 file("/run/.containerenv", ""),
@@ -585,7 +581,7 @@ fn steps_see_what_the_steps_before_left() {
     ];
     let original = fixture.base.clone();
     let mut look = fixture.spec(LOOK);
-    look.files.clear();
+    look.mounts.clear();
     for &kind in kinds() {
         fixture.kind = Some(kind);
         let mut tree = original.clone();

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use osmith_build::run::{BuildRoot, InjectedFile, Network, RunSpec, User};
+use osmith_build::run::{BuildRoot, Mount, Network, RunSpec, User};
 use osmith_image::layer::{Layer, apply, empty_tree};
 use osmith_image::store::{Access, Store};
 use osmith_image::tar::{Limits, read_layer};
@@ -73,11 +73,7 @@ impl Observer for Lines {
 }
 
 fn spec(script: &str) -> RunSpec {
-    let shown = |path: &str| InjectedFile {
-        path: path.into(),
-        mode: 0o644,
-        bytes: fs::read(path).unwrap(),
-    };
+    let shown = |path: &str| Mount::file(path, 0o644, fs::read(path).unwrap());
     RunSpec {
         argv: ["/bin/sh", "-exc", script].map(Into::into).to_vec(),
         env: [
@@ -94,7 +90,7 @@ fn spec(script: &str) -> RunSpec {
         user: User::ROOT,
         hostname: "build".into(),
         network: Network::Host,
-        files: vec![shown("/etc/resolv.conf"), shown("/etc/hosts")],
+        mounts: vec![shown("/etc/resolv.conf"), shown("/etc/hosts")],
     }
 }
 

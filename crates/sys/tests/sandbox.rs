@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use osmith_sys::mount::Attributes;
 use osmith_sys::process::Stream;
 use osmith_sys::sandbox::{
-    self, DEFAULT_CAPABILITIES, Exit, InjectedFile, Lower, Network, Root, Sandbox, SandboxError, Stage, User,
+    self, DEFAULT_CAPABILITIES, Exit, Lower, Mount, Network, Root, Sandbox, SandboxError, Source, Stage, User,
 };
 use osmith_testing::oracle;
 use rustix::io::Errno;
@@ -72,7 +72,7 @@ impl Fixture {
             hostname: "build".into(),
             network: Network::Host,
             capabilities: DEFAULT_CAPABILITIES,
-            files: Vec::new(),
+            mounts: Vec::new(),
         }
     }
 
@@ -180,11 +180,9 @@ fn changes_land_in_the_upper_directory_and_injected_files_do_not() {
     let mut sandbox = fixture.sandbox(
         "cat /etc/stub; stat -c %a /etc/stub; echo more >> /etc/stub; echo new > /etc/new; ls -la /etc",
     );
-    sandbox.files.push(InjectedFile {
-        path: "/etc/stub".into(),
-        mode: 0o640,
-        bytes: b"injected\n".to_vec(),
-    });
+    sandbox
+        .mounts
+        .push(Mount::file("/etc/stub", 0o640, b"injected\n"));
     let text = fixture.output(&sandbox);
     assert!(text.starts_with("injected\n640\n"), "{text}");
     assert_eq!(fs::read(fixture.path("upper/etc/new")).unwrap(), b"new\n");
@@ -198,11 +196,11 @@ fn a_script_below_dev_can_be_executed() {
     let Some(fixture) = Fixture::new() else { return };
     let mut sandbox = fixture.sandbox("");
     sandbox.argv = vec!["/dev/pipes/deep/script".into(), "a".into()];
-    sandbox.files.push(InjectedFile {
-        path: "/dev/pipes/deep/script".into(),
-        mode: 0o755,
-        bytes: b"#!/bin/sh\necho $0 $1\n".to_vec(),
-    });
+    sandbox.mounts.push(Mount::file(
+        "/dev/pipes/deep/script",
+        0o755,
+        b"#!/bin/sh\necho $0 $1\n",
+    ));
     assert_eq!(fixture.output(&sandbox), "/dev/pipes/deep/script a\n");
 }
 
@@ -213,11 +211,7 @@ fn injected_files_never_leave_the_root() {
     fs::write(&outside, "").unwrap();
     symlink(&outside, fixture.path("root/etc/link")).unwrap();
     let mut sandbox = fixture.sandbox("true");
-    sandbox.files.push(InjectedFile {
-        path: "/etc/link".into(),
-        mode: 0o644,
-        bytes: Vec::new(),
-    });
+    sandbox.mounts.push(Mount::file("/etc/link", 0o644, ""));
     let error = fixture.run(&sandbox).0.unwrap_err();
     let SandboxError::SetUp { stage, error } = error else {
         panic!("{error}")
@@ -349,4 +343,51 @@ fn start_up_is_quick() {
         times[19],
         times.len()
     );
+}
+
+#[test]
+fn directories_trees_and_memory_are_shown_and_leave_nothing() {
+    let Some(fixture) = Fixture::new() else { return };
+    for name in ["root/m/ro", "root/m/rw", "root/m/mem", "shared", "tree/below"] {
+        fs::create_dir_all(fixture.path(name)).unwrap();
+    }
+    fs::write(fixture.path("shared/file"), "of the machine\n").unwrap();
+    fs::write(fixture.path("tree/below/file"), "of a tree\n").unwrap();
+    fs::write(fixture.path("root/m/mem/old"), "copied\n").unwrap();
+    fs::set_permissions(fixture.path("root/m/mem/old"), fs::Permissions::from_mode(0o640)).unwrap();
+    let mut sandbox = fixture.sandbox(
+        "cat /m/ro/file /m/rw/file /m/mem/old /dev/x/file; stat -c %a /m/mem/old /m/mem; echo no > /m/ro/file; \
+         echo new > /m/rw/new; head -c 200000 /dev/zero > /m/mem/much || echo full; echo no > /dev/x/file; ls /m/mem",
+    );
+    let tree = Source::Tree {
+        root: Root::ReadOnly {
+            lower: Lower::Directory(fixture.path("tree")),
+            attributes: Attributes::Trusted,
+        },
+        path: "/below".into(),
+    };
+    let memory = Source::Memory {
+        mode: 0o1777,
+        size_bytes: Some(64 << 10),
+        copies_target: true,
+    };
+    let mut read_only = Mount::new("/m/ro", Source::Machine(fixture.path("shared")));
+    read_only.read_only = true;
+    sandbox.mounts = vec![
+        read_only,
+        Mount::new("/m/rw", Source::Machine(fixture.path("shared"))),
+        Mount::new("/m/mem", memory),
+        Mount::new("/dev/x", tree),
+    ];
+    let text = fixture.output(&sandbox);
+    assert!(
+        text.contains("of the machine\nof the machine\ncopied\nof a tree\n640\n755\n"),
+        "{text}"
+    );
+    assert!(text.contains("/m/ro/file: Read-only file system"), "{text}");
+    assert!(text.contains("/dev/x/file: Read-only file system"), "{text}");
+    assert!(text.contains("full\n"), "{text}");
+    assert_eq!(fs::read(fixture.path("shared/new")).unwrap(), b"new\n");
+    assert_eq!(fs::read_dir(fixture.path("upper")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(fixture.path("root/m/mem")).unwrap().count(), 1);
 }

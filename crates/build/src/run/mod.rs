@@ -25,7 +25,7 @@ use osmith_sys::{OsError, process};
 
 pub use error::RunError;
 pub use osmith_container::root::LowerKind;
-pub use osmith_sys::sandbox::{Exit, InjectedFile, Network, User};
+pub use osmith_sys::sandbox::{Exit, Mount, Network, Source, User};
 
 /// A command and its surroundings.
 #[derive(Debug, Clone)]
@@ -42,8 +42,8 @@ pub struct RunSpec {
     pub hostname: String,
     /// What it may reach.
     pub network: Network,
-    /// Files that it sees and that are in no layer: name service configuration, the script of a heredoc.
-    pub files: Vec<InjectedFile>,
+    /// What it sees and what is in no layer: name service configuration, the script of a heredoc, caches, secrets.
+    pub mounts: Vec<Mount>,
 }
 
 /// What the commands of a build run on. The read-only part of their root file system is kept from one command to the
@@ -79,8 +79,7 @@ impl<'s> BuildRoot<'s> {
         step: StepId,
     ) -> Result<Layer, RunError> {
         observer.require_running()?;
-        let files = spec.files.iter().map(|file| file.path.as_path());
-        let mount_points = Rc::new(MountPoints::new(base, files)?);
+        let mount_points = Rc::new(MountPoints::new(base, &spec.mounts)?);
         let directory = self.store.work_directory()?;
         let work = Work {
             directory: directory.path(),
@@ -139,7 +138,7 @@ impl Work<'_> {
             hostname: spec.hostname.clone(),
             network: spec.network,
             capabilities: DEFAULT_CAPABILITIES,
-            files: spec.files.clone(),
+            mounts: spec.mounts.clone(),
         })
     }
 

@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Node, Tree};
+use osmith_sys::OsError;
+use osmith_sys::sandbox::{Mount, Source};
 
 use super::RootError;
 
@@ -23,26 +25,25 @@ pub struct MountPoints {
 }
 
 impl MountPoints {
-    /// Adds to `base` what is missing of the system's directories and of `files`. Symbolic links are followed, inside
-    /// the tree, as they will be when mounting.
-    pub fn new<'a>(
-        base: &Tree<Content>,
-        files: impl IntoIterator<Item = &'a Path>,
-    ) -> Result<Self, RootError> {
+    /// Adds to `base` what is missing of the system's directories and of the targets of `mounts`. Symbolic links are
+    /// followed, inside the tree, as they will be when mounting.
+    pub fn new(base: &Tree<Content>, mounts: &[Mount]) -> Result<Self, RootError> {
         let mut points = MountPoints {
             tree: base.clone(),
             added: BTreeSet::new(),
         };
         for directory in DIRECTORIES {
-            let found = points.resolve(directory.as_bytes())?;
-            if points.tree.inode(found.id).entries().is_none() {
-                return Err(in_the_way(directory.as_bytes(), "it is no directory"));
-            }
+            points.add_directory(directory.as_bytes())?;
         }
-        for file in files {
+        for mount in mounts {
+            let target = &mount.target;
             // What is below the sandbox's own file systems needs nothing in the tree.
-            if !DIRECTORIES.iter().any(|directory| file.starts_with(directory)) {
-                points.add_file(file.as_os_str().as_bytes())?;
+            if DIRECTORIES.iter().any(|directory| target.starts_with(directory)) {
+                continue;
+            }
+            match shows_directory(&mount.source)? {
+                true => points.add_directory(target.as_os_str().as_bytes())?,
+                false => points.add_file(target.as_os_str().as_bytes())?,
             }
         }
         Ok(points)
@@ -51,6 +52,14 @@ impl MountPoints {
     /// Whether the path is a mount point, or a directory on the way to one, that the base does not have.
     pub fn is_added(&self, path: &[u8]) -> bool {
         self.added.contains(path)
+    }
+
+    fn add_directory(&mut self, path: &[u8]) -> Result<(), RootError> {
+        let found = self.resolve(path)?;
+        match self.tree.inode(found.id).entries() {
+            Some(_) => Ok(()),
+            None => Err(in_the_way(path, "it is no directory")),
+        }
     }
 
     fn add_file(&mut self, path: &[u8]) -> Result<(), RootError> {
@@ -175,6 +184,22 @@ impl Place {
     }
 }
 
+/// Whether it is mounted on a directory, not on a file.
+fn shows_directory(source: &Source) -> Result<bool, RootError> {
+    match source {
+        Source::File { .. } => Ok(false),
+        Source::Memory { .. } => Ok(true),
+        // A tree is shown as a whole, or one file of it.
+        Source::Tree { path, .. } => Ok(path == Path::new("/")),
+        Source::Machine(path) => {
+            let metadata = path
+                .metadata()
+                .map_err(|error| OsError::from_io("look at", path.display(), &error))?;
+            Ok(metadata.is_dir())
+        }
+    }
+}
+
 /// What a directory has that no layer speaks of.
 fn plain_directory(like: &Metadata) -> Metadata {
     Metadata {
@@ -229,8 +254,12 @@ mod tests {
         tree
     }
 
+    fn mounts(files: &[&str]) -> Vec<Mount> {
+        files.iter().map(|path| Mount::file(path, 0o644, "")).collect()
+    }
+
     fn added(lines: &[&str], files: &[&str]) -> Result<Vec<String>, RootError> {
-        let points = MountPoints::new(&tree(lines), files.iter().map(Path::new))?;
+        let points = MountPoints::new(&tree(lines), &mounts(files))?;
         let text = |path: &Vec<u8>| String::from_utf8(path.clone()).unwrap();
         let added: Vec<String> = points.added.iter().map(text).collect();
         for path in &added {
@@ -244,8 +273,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_added_and_parents_keep_their_metadata() {
         let base = tree(&["etc/", "etc/hosts"]);
-        let files = ["/etc/resolv.conf", "/etc/hosts", "/run/a/b", "/dev/pipes/x"].map(Path::new);
-        let points = MountPoints::new(&base, files).unwrap();
+        let files = ["/etc/resolv.conf", "/etc/hosts", "/run/a/b", "/dev/pipes/x"];
+        let points = MountPoints::new(&base, &mounts(&files)).unwrap();
         let paths: Vec<_> = points
             .added
             .iter()

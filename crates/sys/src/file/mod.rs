@@ -6,6 +6,7 @@ mod cache;
 mod copy;
 mod new;
 mod open;
+mod tree;
 mod xattr;
 
 pub use buffer::PageBuffer;
@@ -13,6 +14,7 @@ pub use cache::{bypass_page_cache, start_writeback, write_all_at};
 pub use copy::{CopyMethod, copy_contents, data_ranges};
 pub use new::NewFile;
 pub use open::{open_beneath, open_directory, open_in_root, open_without_links};
+pub use tree::copy_tree;
 pub use xattr::{
     Attribute, list_attributes, read_attribute, read_attributes, remove_attribute, set_attribute,
 };

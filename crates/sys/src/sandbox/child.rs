@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use rustix::thread::UnshareFlags;
 
-use super::{CHILD_ARGUMENT, Exit, Network, Order, Report, Sandbox, Stage, command, root, system};
+use super::{CHILD_ARGUMENT, Exit, Network, Order, Report, Sandbox, Stage, command, mounts, root, system};
 use crate::{OsError, Result, mount};
 
 /// What to report instead of an exit.
@@ -77,11 +77,9 @@ fn run_init(sandbox: &Sandbox, reports: &File) -> Result<(), StageError> {
         system::raise_loopback().or_else(at(Stage::Namespaces))?;
     }
     let staging = root::Staging::new(&sandbox.scratch).or_else(at(Stage::Root))?;
-    let root = root::mount(&sandbox.root, &staging).or_else(at(Stage::Root))?;
+    let root = root::mount(&sandbox.root, &staging, "root").or_else(at(Stage::Root))?;
     system::mount_all(&root, sandbox.network).or_else(at(Stage::System))?;
-    staging
-        .show_files(&root, &sandbox.files)
-        .or_else(at(Stage::System))?;
+    mounts::attach_all(&root, &staging, &sandbox.mounts).or_else(at(Stage::System))?;
     mount::enter_root(&root).or_else(at(Stage::Enter))?;
     let payload = fork(|| command::execute(sandbox, reports)).or_else(at(Stage::User))?;
     if let Some(exit) = wait_for(payload).or_else(at(Stage::User))? {

@@ -18,6 +18,7 @@
 mod child;
 mod command;
 mod devices;
+mod mounts;
 mod root;
 mod system;
 
@@ -33,6 +34,7 @@ use rustix::io::{Errno, FdFlags};
 use serde::{Deserialize, Serialize};
 
 pub use child::run_if_child;
+pub use mounts::{Mount, Source};
 
 use crate::mount::Attributes;
 use crate::process::{self, ProcessError, Stream};
@@ -68,15 +70,22 @@ pub struct Sandbox {
     pub network: Network,
     /// The capabilities it may have, as a bit mask; an ordinary user gets them only from set-uid programs.
     pub capabilities: u64,
-    /// Files to show inside. Each path must exist as a file, unless it is below `/dev`.
-    pub files: Vec<InjectedFile>,
+    /// What is shown beside the root file system, in the order in which it is mounted.
+    pub mounts: Vec<Mount>,
 }
 
 /// The root file system of a sandbox.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Root {
     /// A directory as it is, writable.
     Directory(#[serde(with = "path_bytes")] PathBuf),
+    /// Something read-only, as it is.
+    ReadOnly {
+        /// The tree.
+        lower: Lower,
+        /// Where overlayfs finds its notes in it.
+        attributes: Attributes,
+    },
     /// Something read-only, and a directory that takes the changes.
     Overlay {
         /// The read-only part.
@@ -93,7 +102,7 @@ pub enum Root {
 }
 
 /// The read-only part of a root file system.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lower {
     /// A directory.
     Directory(#[serde(with = "path_bytes")] PathBuf),
@@ -146,18 +155,6 @@ pub enum Network {
     None,
 }
 
-/// A file that is shown inside and is in no layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InjectedFile {
-    /// Where.
-    #[serde(with = "path_bytes")]
-    pub path: PathBuf,
-    /// Permission bits.
-    pub mode: u32,
-    /// Contents.
-    pub bytes: Vec<u8>,
-}
-
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
@@ -184,7 +181,7 @@ pub enum Stage {
     Namespaces,
     /// Mounting the root file system.
     Root,
-    /// Mounting `/proc`, `/sys`, `/dev` and the injected files.
+    /// Mounting `/proc`, `/sys`, `/dev` and the mounts asked for.
     System,
     /// Entering the root file system.
     Enter,

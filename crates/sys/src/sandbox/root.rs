@@ -8,8 +8,8 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::{InjectedFile, Lower, Root};
-use crate::file::{open_beneath, open_directory, open_in_root};
+use super::{Lower, Root};
+use crate::file::{open_directory, open_in_root};
 use crate::mount::{Attributes, DetachedMount, Feature, Layer, Overlay, erofs, set_attributes, tmpfs};
 use crate::{OsError, Result};
 
@@ -20,7 +20,6 @@ pub(super) struct Staging {
     path: PathBuf,
 }
 
-const ROOT: &str = "root";
 const LAYER: &str = "layer";
 
 impl Staging {
@@ -32,10 +31,8 @@ impl Staging {
             MountAttrFlags::empty(),
             false,
         )?;
-        for name in [ROOT, LAYER] {
-            rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o700))
-                .map_err(|errno| OsError::new("create", name, errno))?;
-        }
+        rustix::fs::mkdirat(&directory, LAYER, Mode::from_raw_mode(0o700))
+            .map_err(|errno| OsError::new("create", LAYER, errno))?;
         Ok(Staging {
             directory,
             path: scratch.to_owned(),
@@ -46,47 +43,10 @@ impl Staging {
         self.path.join(LAYER)
     }
 
-    /// Shows each file at its path.
-    pub(super) fn show_files(&self, root: &OwnedFd, files: &[InjectedFile]) -> Result<()> {
-        for (number, file) in files.iter().enumerate() {
-            let name = format!("file{number}");
-            self.write(&name, file)?;
-            ensure_device_file(root, &file.path)?;
-            let mount = DetachedMount::clone_of(&self.directory, &name, false)?;
-            attach_in_root(root, &file.path, mount)?;
-        }
-        Ok(())
+    /// Where mounts and files may be made, each under a name of its own.
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.directory
     }
-
-    fn write(&self, name: &str, injected: &InjectedFile) -> Result<()> {
-        let failed = |errno| OsError::new("create the contents of", injected.path.display(), errno);
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.directory, name, flags, Mode::from_raw_mode(injected.mode))
-            .map_err(failed)?;
-        std::io::Write::write_all(&mut File::from(file), &injected.bytes)
-            .map_err(|error| OsError::from_io("write", injected.path.display(), &error))
-    }
-}
-
-/// `/dev` is the sandbox's own: a file below it is made there, with its directories, so that it can be mounted on.
-fn ensure_device_file(root: &OwnedFd, path: &Path) -> Result<()> {
-    let Ok(below) = path.strip_prefix("/dev") else {
-        return Ok(());
-    };
-    let failed = |errno| OsError::new("create", path.display(), errno);
-    let mut directory = open_in_root(root, "dev", OFlags::PATH, Mode::empty())?;
-    for name in below.parent().into_iter().flatten() {
-        match rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(failed(errno)),
-        }
-        directory = open_beneath(&directory, name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
-    }
-    let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let name = below.file_name().unwrap_or_default();
-    rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644))
-        .map(drop)
-        .map_err(failed)
 }
 
 /// Attaches a mount at a path inside `root`, which must exist; links lead nowhere outside.
@@ -95,10 +55,17 @@ pub(super) fn attach_in_root(root: &OwnedFd, path: &Path, mount: DetachedMount) 
     mount.attach(&target, "")
 }
 
-/// Mounts the root file system and returns it open.
-pub(super) fn mount(root: &Root, staging: &Staging) -> Result<OwnedFd> {
+/// Mounts a root file system at a new name of the staging area and returns it open.
+pub(super) fn mount(root: &Root, staging: &Staging, name: &str) -> Result<OwnedFd> {
+    rustix::fs::mkdirat(&staging.directory, name, Mode::from_raw_mode(0o700))
+        .map_err(|errno| OsError::new("create", name.to_owned(), errno))?;
     let mount = match root {
         Root::Directory(path) => DetachedMount::clone_of(CWD, path, true)?,
+        Root::ReadOnly { lower, attributes } => Layers {
+            writable: None,
+            attributes: *attributes,
+        }
+        .mount(lower, staging)?,
         Root::Overlay {
             lower,
             upper,
@@ -106,27 +73,31 @@ pub(super) fn mount(root: &Root, staging: &Staging) -> Result<OwnedFd> {
             attributes,
         } => {
             let (upper, work) = (open_directory(upper)?, open_directory(work)?);
-            Writable {
-                upper,
-                work,
+            Layers {
+                writable: Some((upper, work)),
                 attributes: *attributes,
             }
-            .mount_over(lower, staging)?
+            .mount(lower, staging)?
         }
     };
-    mount.attach(&staging.directory, ROOT)
+    mount.attach(&staging.directory, name)
 }
 
-struct Writable {
-    upper: OwnedFd,
-    work: OwnedFd,
+/// How a lower is mounted: under a directory for the changes with its work directory, or as it is.
+struct Layers {
+    writable: Option<(OwnedFd, OwnedFd)>,
     attributes: Attributes,
 }
 
-impl Writable {
-    fn mount_over(&self, lower: &Lower, staging: &Staging) -> Result<DetachedMount> {
+impl Layers {
+    fn mount(&self, lower: &Lower, staging: &Staging) -> Result<DetachedMount> {
         let scratch = staging.layer_path();
         match lower {
+            Lower::Directory(path) if self.writable.is_none() => {
+                let directory = DetachedMount::clone_of(CWD, path, false)?;
+                directory.set_read_only(false)?;
+                Ok(directory)
+            }
             Lower::Directory(path) => {
                 let directory = open_directory(path)?;
                 self.overlay(Layer::Attached(directory.as_fd()), None)
@@ -193,15 +164,19 @@ impl Writable {
 
     /// Changes must be whole files at their own path, or the upper directory is no layer.
     fn overlay<'a>(&'a self, lower: Layer<'a>, data: Option<&'a OwnedFd>) -> Overlay<'a> {
-        let feature = match self.attributes {
-            Attributes::Trusted => Feature::Off,
-            Attributes::User => Feature::Unset,
+        let feature = match (self.attributes, &self.writable) {
+            (Attributes::Trusted, Some(_)) => Feature::Off,
+            (Attributes::Trusted, None) => Feature::On,
+            (Attributes::User, _) => Feature::Unset,
         };
         Overlay {
             source: "osmith",
             lower,
             data: data.map(AsFd::as_fd),
-            upper: Some((self.upper.as_fd(), self.work.as_fd())),
+            upper: self
+                .writable
+                .as_ref()
+                .map(|(upper, work)| (upper.as_fd(), work.as_fd())),
             attributes: self.attributes,
             metacopy: feature,
             redirect: feature,
