@@ -14,7 +14,7 @@ use crate::commit::commit;
 use crate::containerfile::{Diagnostic, Source, parse};
 use crate::context::Context;
 use crate::error::{BuildError, Findings};
-use crate::execute::Execution;
+use crate::execute::{Workplace, execute};
 use crate::plan::{BaseImages, MissingImage, Plan, Platforms, Wanted, plan};
 
 /// A Containerfile's text.
@@ -54,6 +54,8 @@ pub struct Request {
     pub squash: bool,
     /// Whether every step is done anew.
     pub no_cache: bool,
+    /// How many stages are built at once, at least one.
+    pub jobs: usize,
     /// For which machine, and on which.
     pub platforms: Platforms,
     /// The present time, in seconds since 1970.
@@ -111,9 +113,18 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
         });
     }
     announce(&plan, &parsed.diagnostics, source, request, observer);
-    let mut execution = Execution::new(store, request, source, &images.found, context, observer);
-    let built = execution.run(&plan)?;
-    let step = execution.begin()?;
+    let workplace = Workplace {
+        store,
+        request,
+        source,
+        observer,
+        images: &images.found,
+        context,
+    };
+    let built = execute(&workplace, &plan)?;
+    observer.require_running()?;
+    let step = StepId(plan.stages.iter().map(|stage| 1 + stage.steps.len() as u32).sum());
+    observer.observe(Event::Started { step });
     let target = plan.stages.last();
     let empty = ImageConfig::new(
         &request.platforms.target.architecture,
@@ -126,17 +137,19 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
         built,
         observer,
     );
-    match image {
-        Ok(image) => {
-            execution.finish(step, Outcome::Done, image.id().hex());
-            let stage = target.map(|stage| stage.title.clone()).unwrap_or_default();
-            Ok(BuiltImage { image, stage })
-        }
-        Err(error) => {
-            execution.finish(step, Outcome::Failed, "");
-            Err(error)
-        }
-    }
+    let (outcome, summary) = match &image {
+        Ok(image) => (Outcome::Done, image.id().hex()),
+        Err(_) => (Outcome::Failed, String::new()),
+    };
+    observer.observe(Event::Finished {
+        step,
+        outcome,
+        summary,
+    });
+    Ok(BuiltImage {
+        image: image?,
+        stage: target.map(|stage| stage.title.clone()).unwrap_or_default(),
+    })
 }
 
 /// Tells the observer the steps, and what is strange.

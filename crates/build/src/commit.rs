@@ -8,8 +8,8 @@ use osmith_image::{History, ImageConfig, rfc3339};
 use osmith_report::Observer;
 
 use crate::Request;
+use crate::built::{Built, Past};
 use crate::error::BuildError;
-use crate::execute::Built;
 use crate::key::{Key, KeyHasher, chain};
 
 const CREATED: &str = "org.opencontainers.image.created";
@@ -78,7 +78,7 @@ fn image_key(config: &ImageConfig, built: &Built) -> Key {
 
 fn history(built: &Built, created: &str) -> Vec<History> {
     let base = built.base.as_ref().map_or("scratch", |(name, _)| name);
-    let entry = |(index, past): (usize, &crate::execute::Past)| History {
+    let entry = |(index, past): (usize, &Past)| History {
         created: Some(created.to_owned()),
         created_by: Some(past.text.clone()),
         comment: (index == 0).then(|| format!("FROM {base}")),

@@ -15,6 +15,7 @@
 )]
 
 mod build;
+mod built;
 mod command;
 mod commit;
 pub mod containerfile;

@@ -9,10 +9,10 @@ use osmith_image::store::{LayerSource, Store};
 use osmith_report::Observer;
 
 use crate::Request;
+use crate::built::{Built, Past};
 use crate::copy::{Copied, ModeChange, Placement, Selection, transfer, unpack};
 use crate::draft::Draft;
 use crate::error::StepError;
-use crate::execute::{Built, Past};
 use crate::key::{self, Key, KeyHasher};
 use crate::plan::{Run, Transfer};
 

@@ -204,3 +204,52 @@ fn a_command_that_fails_is_named_with_its_line() {
     insta::assert_snapshot!(site.fails("FROM localhost/base\nUSER nobody\nRUN true\n"));
     assert!(site.store.image(&"localhost/test".parse().unwrap()).is_err());
 }
+
+#[test]
+fn stages_that_need_nothing_of_each_other_are_built_at_once() {
+    let Some(site) = site() else { return };
+    let text = "FROM localhost/base AS one\nRUN echo 1 > /one\nRUN sleep 0.3; date +%s%N > /end\n\
+                FROM localhost/base AS two\nRUN sleep 0.3; date +%s%N > /end\n\
+                FROM scratch\nCOPY --from=one /one /end /a/\nCOPY --from=two /end /b/\n";
+    let begun = |jobs| {
+        let log = Started::default();
+        let mut request = site.request(text);
+        request.no_cache = true;
+        request.jobs = jobs;
+        let built = build(&site.store, &request, &log).unwrap();
+        assert!(site.listing(&built).contains("a/one \"1\\n\""));
+        log.0.into_inner().unwrap().1
+    };
+    assert_eq!(begun(1), 1);
+    assert_eq!(begun(4), 2);
+}
+
+/// How many steps are under way, and the most there were.
+#[derive(Default)]
+struct Started(Mutex<(usize, usize)>);
+
+impl Observer for Started {
+    fn observe(&self, event: Event) {
+        let mut counts = self.0.lock().unwrap();
+        match event {
+            Event::Started { .. } => counts.0 += 1,
+            Event::Finished { .. } => counts.0 -= 1,
+            _ => {}
+        }
+        counts.1 = counts.1.max(counts.0);
+    }
+}
+
+#[test]
+fn a_stage_that_fails_ends_the_others() {
+    let Some(site) = site() else { return };
+    let text = "FROM localhost/base AS slow\nRUN sleep 60\nFROM localhost/base AS broken\nRUN exit 9\n\
+                FROM scratch\nCOPY --from=slow / /\nCOPY --from=broken / /\n";
+    let begun = std::time::Instant::now();
+    let told = site.fails(text);
+    assert!(
+        told.contains("Containerfile:4: RUN exit 9") && told.contains("exit code 9"),
+        "{told}"
+    );
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30));
+}

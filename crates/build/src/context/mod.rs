@@ -14,8 +14,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use osmith_formats::tree::{Content, Name, Node, Tree};
@@ -40,7 +40,7 @@ pub(crate) struct Context<'s> {
     ignore_name: String,
     /// The name of one that is there as well and is not used.
     second_ignore_name: Option<String>,
-    memo: Memo,
+    memo: Mutex<Memo>,
     memo_key: [u8; 32],
 }
 
@@ -145,7 +145,7 @@ impl<'s> Context<'s> {
             ignore,
             ignore_name,
             second_ignore_name,
-            memo: memo.map(|bytes| Memo::from_bytes(&bytes)).unwrap_or_default(),
+            memo: Mutex::new(memo.map(|bytes| Memo::from_bytes(&bytes)).unwrap_or_default()),
             memo_key,
         })
     }
@@ -161,7 +161,7 @@ impl<'s> Context<'s> {
 
     /// The sources of an instruction. Files that are not known go into the store.
     pub(crate) fn select(
-        &mut self,
+        &self,
         sources: &[String],
         excludes: &Ignore,
         watch: Watch<'_>,
@@ -195,30 +195,37 @@ impl<'s> Context<'s> {
     }
 
     /// Forgets what files contained; they will be read again.
-    pub(crate) fn forget(&mut self) {
-        self.memo = Memo::default();
+    pub(crate) fn forget(&self) {
+        *self.memo() = Memo::default();
+    }
+
+    fn memo(&self) -> MutexGuard<'_, Memo> {
+        self.memo.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what is known of files for the next build.
     pub(crate) fn save(&self) -> Result<(), osmith_image::store::StoreError> {
-        match self.memo.to_bytes() {
+        match self.memo().to_bytes() {
             Some(bytes) => self.store.cache_put(&self.memo_key, &bytes, &[]),
             None => Ok(()),
         }
     }
 
     /// What the files contain, in the order of the jobs.
-    fn contents(&mut self, jobs: &[Job], watch: Watch<'_>) -> Result<Vec<Remembered>, SelectError> {
-        let mut contents: Vec<Option<Remembered>> =
-            jobs.iter().map(|job| self.memo.recall(&job.key)).collect();
+    fn contents(&self, jobs: &[Job], watch: Watch<'_>) -> Result<Vec<Remembered>, SelectError> {
+        let mut contents: Vec<Option<Remembered>> = {
+            let mut memo = self.memo();
+            jobs.iter().map(|job| memo.recall(&job.key)).collect()
+        };
         let began = SystemTime::now();
         let unknown: Vec<usize> = (0..jobs.len())
             .filter(|index| matches!(contents.get(*index), Some(None)))
             .collect();
         let read = read_all(self.store, &self.root, jobs, &unknown, watch)?;
+        let mut memo = self.memo();
         for (index, remembered) in read {
             if let Some(job) = jobs.get(index) {
-                self.memo.remember(job.key, remembered.clone(), began);
+                memo.remember(job.key, remembered.clone(), began);
             }
             if let Some(content) = contents.get_mut(index) {
                 *content = Some(remembered);

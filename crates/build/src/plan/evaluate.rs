@@ -56,6 +56,13 @@ pub fn plan(file: Read<'_>, wanted: &Wanted, images: &mut dyn BaseImages) -> Res
     }
 }
 
+fn stage_of(origin: &Origin) -> Option<usize> {
+    match origin {
+        Origin::Stage(position) => Some(*position),
+        Origin::Scratch | Origin::Image(_) => None,
+    }
+}
+
 fn has_errors(findings: &[Diagnostic]) -> bool {
     findings.iter().any(|finding| finding.severity == Severity::Error)
 }
@@ -83,6 +90,7 @@ impl Planner<'_> {
         let mut draft = StageDraft::new(config, scope, self.file.escape);
         self.check_from_flags(&stage);
         draft.check_triggers(&stage, &mut self.findings);
+        let mut needs: Vec<usize> = stage_of(&base).into_iter().collect();
         for instruction in stage.instructions {
             let wants = draft.instruction(instruction, &mut self.globals, &mut self.findings);
             let Some(Wants { from, span, mut step }) = wants else {
@@ -90,6 +98,7 @@ impl Planner<'_> {
             };
             if let Some(name) = from {
                 let origin = self.source(index, &name, span);
+                needs.extend(origin.as_ref().and_then(stage_of));
                 if let super::Action::Transfer(transfer) = &mut step.action {
                     transfer.from = origin;
                 }
@@ -101,6 +110,7 @@ impl Planner<'_> {
             StagePlan {
                 title: stage.title(index),
                 base,
+                needs,
                 base_name: stage.base.clone(),
                 span: stage.from.span,
                 steps,

@@ -83,6 +83,8 @@ pub struct StagePlan {
     pub title: String,
     /// What it begins with.
     pub base: Origin,
+    /// The positions of the stages that must be built before.
+    pub needs: Vec<usize>,
     /// The base as written, for the history.
     pub base_name: String,
     /// FROM.

@@ -64,6 +64,7 @@ impl Site {
             target: None,
             squash: false,
             no_cache: false,
+            jobs: 2,
             platforms: Platforms {
                 target: platform(),
                 build: platform(),

@@ -1,5 +1,6 @@
 //! The commands on images in the store.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -33,6 +34,9 @@ pub(crate) struct BuildArgs {
     /// Run every step, also those whose result is known
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Build at most so many stages at once [default: the number of processors]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) jobs: Option<NonZeroUsize>,
     /// Creation time of image, history and new files, in seconds since 1970 [default: now; files keep theirs]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timestamp: Option<i64>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -37,6 +38,7 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
             target: args.target.clone(),
             squash: args.squash,
             no_cache: args.no_cache,
+            jobs: args.jobs.map_or_else(host_parallelism, NonZeroUsize::get),
             platforms: platforms(),
             created: seconds_since_1970(),
             timestamp: args.timestamp,
@@ -124,6 +126,10 @@ fn build_args(given: &[String]) -> BTreeMap<String, String> {
         None => env::var(text).ok().map(|value| (text.clone(), value)),
     };
     given.iter().filter_map(pair).collect()
+}
+
+fn host_parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 fn platforms() -> Platforms {

@@ -1,0 +1,228 @@
+//! A plan is carried out: stages side by side, the steps of each from the cache or anew.
+
+mod schedule;
+mod transfer;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use osmith_container::users::Accounts;
+use osmith_image::layer::LayerId;
+use osmith_image::store::{Image, Store};
+use osmith_report::{Event, Observer, Outcome, StepId};
+
+use crate::built::Built;
+use crate::command::run_spec;
+use crate::context::Context;
+use crate::error::{BuildError, StepError};
+use crate::plan::{Action, Origin, Plan, Run, StagePlan, Step};
+use crate::run::BuildRoot;
+use crate::stage::Stage;
+use crate::{Request, containerfile};
+use schedule::run_stages;
+
+/// What a build works on.
+pub(crate) struct Workplace<'b> {
+    pub(crate) store: &'b Store,
+    pub(crate) request: &'b Request,
+    pub(crate) source: &'b containerfile::Source,
+    pub(crate) observer: &'b dyn Observer,
+    pub(crate) images: &'b BTreeMap<String, Image>,
+    pub(crate) context: Context<'b>,
+}
+
+/// Builds all stages; the last one is given back.
+pub(crate) fn execute(workplace: &Workplace<'_>, plan: &Plan) -> Result<Built, BuildError> {
+    let stoppable = Stoppable {
+        observer: workplace.observer,
+        is_stopped: AtomicBool::new(false),
+    };
+    let execution = Execution {
+        workplace,
+        observer: &stoppable,
+        built: plan.stages.iter().map(|_| OnceLock::new()).collect(),
+        first_steps: first_steps(plan),
+    };
+    let needs: Vec<Vec<usize>> = plan.stages.iter().map(|stage| stage.needs.clone()).collect();
+    run_stages(
+        &needs,
+        workplace.request.jobs,
+        || BuildRoot::new(workplace.store),
+        |position, build_root| match plan.stages.get(position) {
+            Some(stage) => execution.stage(position, stage, build_root),
+            None => Ok(()),
+        },
+        || stoppable.is_stopped.store(true, Ordering::Relaxed),
+    )?;
+    workplace.context.save()?;
+    Ok(execution
+        .built
+        .into_iter()
+        .next_back()
+        .and_then(OnceLock::into_inner)
+        .unwrap_or_default())
+}
+
+/// The number of each stage's FROM; its steps come after it.
+fn first_steps(plan: &Plan) -> Vec<u32> {
+    let mut next = 0;
+    let counts = plan.stages.iter().map(|stage| 1 + stage.steps.len() as u32);
+    counts
+        .map(|count| {
+            next += count;
+            next - count
+        })
+        .collect()
+}
+
+/// Ends what is under way when the build has failed elsewhere.
+struct Stoppable<'o> {
+    observer: &'o dyn Observer,
+    is_stopped: AtomicBool,
+}
+
+impl Observer for Stoppable<'_> {
+    fn observe(&self, event: Event) {
+        self.observer.observe(event);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed) || self.observer.interrupted()
+    }
+}
+
+/// A build under way.
+struct Execution<'b> {
+    workplace: &'b Workplace<'b>,
+    observer: &'b dyn Observer,
+    /// By position in the plan.
+    built: Vec<OnceLock<Built>>,
+    first_steps: Vec<u32>,
+}
+
+impl<'b> Execution<'b> {
+    fn stage(
+        &self,
+        position: usize,
+        plan: &StagePlan,
+        build_root: &mut BuildRoot<'_>,
+    ) -> Result<(), BuildError> {
+        let Workplace { store, request, .. } = *self.workplace;
+        let mut ids = (self.first_steps.get(position).copied().unwrap_or(0)..).map(StepId);
+        let mut begin = || -> Result<StepId, BuildError> {
+            self.observer.require_running()?;
+            let step = ids.next().unwrap_or(StepId(0));
+            self.observer.observe(Event::Started { step });
+            Ok(step)
+        };
+        let step = begin()?;
+        let built = self.base(&plan.base)?;
+        self.finish(step, Outcome::Done, "");
+        let mut stage = Stage::new(store, request, self.observer, built);
+        for planned in &plan.steps {
+            let id = begin()?;
+            match self.step(&mut stage, planned, id, build_root) {
+                Ok((outcome, summary)) => self.finish(id, outcome, summary),
+                Err(error) => {
+                    self.finish(id, Outcome::Failed, "");
+                    return Err(self.failure(planned.span, &planned.title, error));
+                }
+            }
+        }
+        let last = plan.steps.last();
+        let span = last.map_or(plan.span, |step| step.span);
+        let title = last.map_or("FROM", |step| step.title.as_str());
+        let built = stage.finish().map_err(|error| self.failure(span, title, error))?;
+        if let Some(place) = self.built.get(position) {
+            // Nobody else builds this stage.
+            let _ = place.set(built);
+        }
+        Ok(())
+    }
+
+    fn failure(&self, span: containerfile::Span, title: &str, error: StepError) -> BuildError {
+        BuildError::step(self.workplace.source, span, title, error)
+    }
+
+    fn finish(&self, step: StepId, outcome: Outcome, summary: impl Into<String>) {
+        self.observer.observe(Event::Finished {
+            step,
+            outcome,
+            summary: summary.into(),
+        });
+    }
+
+    fn stage_at(&self, position: usize) -> Option<&Built> {
+        self.built.get(position).and_then(OnceLock::get)
+    }
+
+    fn base(&self, base: &Origin) -> Result<Built, BuildError> {
+        match base {
+            Origin::Scratch => Ok(Built::default()),
+            Origin::Stage(position) => Ok(self.stage_at(*position).cloned().unwrap_or_default()),
+            Origin::Image(name) => match self.workplace.images.get(name) {
+                Some(image) => Ok(Built::of_image(name, image, image.layers(self.workplace.store)?)),
+                None => Ok(Built::default()),
+            },
+        }
+    }
+
+    fn layers_of(&self, from: &Origin) -> Result<Vec<LayerId>, StepError> {
+        Ok(match from {
+            Origin::Scratch => Vec::new(),
+            Origin::Stage(position) => {
+                let built = self.stage_at(*position);
+                built.map(|built| built.layers.clone()).unwrap_or_default()
+            }
+            Origin::Image(name) => match self.workplace.images.get(name) {
+                Some(image) => image.layers(self.workplace.store)?,
+                None => Vec::new(),
+            },
+        })
+    }
+
+    fn step(
+        &self,
+        stage: &mut Stage<'_>,
+        step: &Step,
+        id: StepId,
+        build_root: &mut BuildRoot<'_>,
+    ) -> Result<(Outcome, String), StepError> {
+        match &step.action {
+            Action::Configure => {
+                stage.note(step.history.clone(), false);
+                Ok((Outcome::Done, String::new()))
+            }
+            Action::Directories { paths, user } => {
+                stage.ensure_directories(paths, user);
+                stage.note(step.history.clone(), false);
+                Ok((Outcome::Done, String::new()))
+            }
+            Action::Transfer(transfer) => self.transfer(stage, step, transfer, id),
+            Action::Run(run) => self.run_command(stage, step, run, id, build_root),
+        }
+    }
+
+    fn run_command(
+        &self,
+        stage: &mut Stage<'_>,
+        step: &Step,
+        run: &Run,
+        id: StepId,
+        build_root: &mut BuildRoot<'_>,
+    ) -> Result<(Outcome, String), StepError> {
+        let key = stage.run_key(run);
+        if let Some(layer) = stage.cached(&key)? {
+            stage.take(layer, step.history.clone())?;
+            return Ok((Outcome::Cached, String::new()));
+        }
+        let accounts = Accounts::read(self.workplace.store, stage.draft()?.tree())?;
+        let spec = run_spec(run, &accounts, self.workplace.request)?;
+        let layer = build_root.run(stage.draft()?.tree(), &spec, self.observer, id)?;
+        let count = layer.len();
+        let layer = stage.draft()?.absorb(layer)?;
+        stage.keep(&key, layer, step.history.clone())?;
+        Ok((Outcome::Done, format!("{count} changes")))
+    }
+}
