@@ -1,21 +1,20 @@
 //! `osmith build`: what is asked for, and the way from there to an image.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use osmith_formats::tree::Timestamp;
-use osmith_image::layout::{LoadOptions, load};
 use osmith_image::store::{Image, Store};
+use osmith_image::{ImageConfig, Reference};
+use osmith_report::{Event, Observer, Outcome, Severity as Loudness, Step, StepId};
 
-use osmith_image::{ImageConfig, IntakeOptions, Location, Platform, Reference};
-use osmith_report::{Event, Failure, Observer, Outcome, Severity as Loudness, Step, StepId};
-
+use crate::bases::{BaseImageSet, StoreImages};
 use crate::commit::commit;
 use crate::containerfile::{Diagnostic, Source, parse};
 use crate::context::Context;
 use crate::error::{BuildError, Findings};
 use crate::execute::{Workplace, execute};
-use crate::plan::{BaseImages, MissingImage, Plan, Platforms, Wanted, plan};
+use crate::plan::{ImageFormat, NamedContext, Plan, Platforms, Wanted, plan};
 
 /// A Containerfile's text.
 #[derive(Debug, Clone)]
@@ -37,6 +36,24 @@ pub struct NameService {
     pub hosts: Vec<u8>,
 }
 
+/// What a name in `--from` or FROM stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExtraContext {
+    /// A directory, with its own ignore file.
+    Directory(PathBuf),
+    /// An image, by another name.
+    Image(String),
+}
+
+impl ExtraContext {
+    fn name(&self) -> NamedContext {
+        match self {
+            ExtraContext::Directory(_) => NamedContext::Directory,
+            ExtraContext::Image(name) => NamedContext::Image(name.clone()),
+        }
+    }
+}
+
 /// What is to be built.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -52,12 +69,22 @@ pub struct Request {
     pub target: Option<String>,
     /// Whether all new layers become one.
     pub squash: bool,
+    /// Further contexts, by name.
+    pub contexts: BTreeMap<String, ExtraContext>,
+    /// What RUN steps may see, by name; it is in no layer, history or key.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Sockets of agents for SSH keys, by name.
+    pub agents: BTreeMap<String, PathBuf>,
+    /// The form of the image.
+    pub format: ImageFormat,
     /// Whether every step is done anew.
     pub no_cache: bool,
     /// How many stages are built at once, at least one.
     pub jobs: usize,
     /// For which machine, and on which.
     pub platforms: Platforms,
+    /// Whether the platform was asked for, or is that of this machine for want of another.
+    pub is_platform_given: bool,
     /// The present time, in seconds since 1970.
     pub created: i64,
     /// The time that the image and every file in its new layers get, in seconds since 1970.
@@ -94,14 +121,20 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
     }
     let mut images = StoreImages {
         store,
-        platform: &request.platforms.target,
         observer,
-        found: BTreeMap::new(),
+        found: BaseImageSet::default(),
     };
     let wanted = Wanted {
         build_args: request.build_args.clone(),
         target: request.target.clone(),
         platforms: request.platforms.clone(),
+        is_platform_given: request.is_platform_given,
+        contexts: request
+            .contexts
+            .iter()
+            .map(|(name, context)| (name.clone(), context.name()))
+            .collect(),
+        format: request.format,
     };
     let plan = plan(&parsed.containerfile, &wanted, &mut images)
         .map_err(|findings| Findings::new(source, findings))?;
@@ -112,6 +145,7 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
             text,
         });
     }
+    let named_contexts = named_contexts(store, request)?;
     announce(&plan, &parsed.diagnostics, source, request, observer);
     let workplace = Workplace {
         store,
@@ -120,6 +154,7 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
         observer,
         images: &images.found,
         context,
+        named_contexts,
     };
     let built = execute(&workplace, &plan)?;
     observer.require_running()?;
@@ -150,6 +185,19 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
         image: image?,
         stage: target.map(|stage| stage.title.clone()).unwrap_or_default(),
     })
+}
+
+fn named_contexts<'s>(
+    store: &'s Store,
+    request: &Request,
+) -> Result<BTreeMap<String, Context<'s>>, BuildError> {
+    let mut contexts = BTreeMap::new();
+    for (name, context) in &request.contexts {
+        if let ExtraContext::Directory(path) = context {
+            contexts.insert(name.clone(), Context::open(store, path, None)?);
+        }
+    }
+    Ok(contexts)
 }
 
 /// Tells the observer the steps, and what is strange.
@@ -190,86 +238,4 @@ fn announce(
     observer.observe(Event::Plan {
         steps: steps.collect(),
     });
-}
-
-/// Base images, looked up in the store.
-struct StoreImages<'s> {
-    store: &'s Store,
-    platform: &'s Platform,
-    observer: &'s dyn Observer,
-    found: BTreeMap<String, Image>,
-}
-
-impl BaseImages for StoreImages<'_> {
-    fn config(&mut self, name: &str) -> Result<ImageConfig, MissingImage> {
-        if let Some(image) = self.found.get(name) {
-            return Ok(image.config.clone());
-        }
-        let location: Location =
-            name.parse()
-                .map_err(|error: osmith_image::ReferenceError| MissingImage {
-                    message: error.to_string(),
-                    note: error.hints().into_iter().next().unwrap_or_default(),
-                })?;
-        let image = match &location {
-            Location::Store(reference) => self.store.image(reference).map_err(|error| missing(&error))?,
-            Location::OciDirectory { path, name } | Location::OciArchive { path, name } => {
-                self.load(path, name)?
-            }
-        };
-        let config = image.config.clone();
-        self.found.insert(name.to_owned(), image);
-        Ok(config)
-    }
-}
-
-impl StoreImages<'_> {
-    /// Takes the image of a layout into the store, without a name there.
-    fn load(&self, path: &Path, name: &Option<String>) -> Result<Image, MissingImage> {
-        let options = LoadOptions {
-            select: name.clone(),
-            platform: self.platform.clone(),
-            names: Some(Vec::new()),
-            intake: IntakeOptions::default(),
-        };
-        let quiet = Quiet(self.observer);
-        let mut loaded =
-            load(path, self.store, &options, &quiet, StepId(0)).map_err(|error| missing(&error))?;
-        match (loaded.pop(), loaded.is_empty()) {
-            (Some(only), true) => Ok(only.image),
-            _ => Err(MissingImage {
-                message: format!("there is not exactly one image in '{}'", path.display()),
-                note: "add the name of one of them: oci:PATH:NAME".to_owned(),
-            }),
-        }
-    }
-}
-
-/// Passes on the wish to stop, and nothing else: the plan is not made yet.
-struct Quiet<'o>(&'o dyn Observer);
-
-impl Observer for Quiet<'_> {
-    fn observe(&self, _: Event) {}
-
-    fn interrupted(&self) -> bool {
-        self.0.interrupted()
-    }
-}
-
-fn missing(error: &dyn Failure) -> MissingImage {
-    MissingImage {
-        message: chain_of(error),
-        note: error.hints().into_iter().next().unwrap_or_default(),
-    }
-}
-
-/// An error with its causes in one line.
-fn chain_of(error: &dyn Failure) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }

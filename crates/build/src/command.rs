@@ -1,12 +1,13 @@
 //! A planned RUN becomes a command for the sandbox.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use osmith_container::users::Accounts;
 
 use crate::Request;
 use crate::error::StepError;
+use crate::execute::Shown;
 use crate::plan::Run;
 use crate::run::{Mount, Network, RunSpec, User};
 
@@ -16,7 +17,12 @@ const HOST_NAME: &str = "build";
 const SCRIPT_DIRECTORY: &str = "/dev/pipes";
 
 /// The command, its environment, and the files it sees beside the image's.
-pub(crate) fn run_spec(run: &Run, accounts: &Accounts, request: &Request) -> Result<RunSpec, StepError> {
+pub(crate) fn run_spec(
+    run: &Run,
+    accounts: &Accounts,
+    request: &Request,
+    shown: &Shown,
+) -> Result<RunSpec, StepError> {
     let user = accounts.user(&run.user)?;
     let mut mounts = Vec::new();
     let mut file = |path: &str, mode: u32, bytes: &[u8]| mounts.push(Mount::file(path, mode, bytes));
@@ -32,8 +38,15 @@ pub(crate) fn run_spec(run: &Run, accounts: &Accounts, request: &Request) -> Res
         }
         None => run.argv.iter().map(OsString::from).collect(),
     };
+    // What a mount covers is not there to be mounted on.
+    let targets = shown.mounts.iter().map(|mount| mount.target.as_path());
+    let targets: Vec<&Path> = targets
+        .chain(shown.trees.iter().map(|mount| mount.target.as_path()))
+        .collect();
+    mounts.retain(|mount| !targets.iter().any(|target| mount.target.starts_with(target)));
+    mounts.extend(shown.mounts.iter().cloned());
     let mut env = run.env.clone();
-    env.extend(run.passing_env.iter().cloned());
+    env.extend(run.passing_env.iter().chain(&shown.env).cloned());
     for (name, value) in [("HOME", user.home.as_str()), ("HOSTNAME", HOST_NAME)] {
         if !env.iter().any(|(known, _)| known == name) {
             env.push((name.to_owned(), value.to_owned()));
@@ -54,5 +67,6 @@ pub(crate) fn run_spec(run: &Run, accounts: &Accounts, request: &Request) -> Res
         hostname: HOST_NAME.to_owned(),
         network: if run.network { Network::Host } else { Network::None },
         mounts,
+        trees: shown.trees.clone(),
     })
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use osmith_container::users::Owner;
 use osmith_formats::tree::{
-    Content, Inode, InodeId, Metadata, Name, Node, ResolveError, Timestamp, Tree, Xattrs, shown_path,
+    Content, Inode, InodeId, Metadata, Name, Node, ResolveError, Timestamp, Tree, Xattrs, path_names,
+    shown_path,
 };
 use osmith_image::layer::{Entry, Layer, LayerBuilder, LayerError, LayerNode, LayerPath};
 
@@ -19,6 +20,8 @@ pub(crate) struct Draft {
     touched: BTreeSet<Vec<u8>>,
     /// Paths where something stood that a new directory must not show again.
     replaced: BTreeSet<Vec<u8>>,
+    /// Directories that were made only to hold others.
+    implied: BTreeSet<Vec<u8>>,
 }
 
 impl Draft {
@@ -27,6 +30,7 @@ impl Draft {
             tree,
             touched: BTreeSet::new(),
             replaced: BTreeSet::new(),
+            implied: BTreeSet::new(),
         }
     }
 
@@ -63,6 +67,7 @@ impl Draft {
                 xattrs: Xattrs::new(),
             };
             here = self.place(above, here, name, metadata, Node::Directory(BTreeMap::new()));
+            self.implied.insert(joined(above, name));
         }
         Ok((resolved.names, here))
     }
@@ -101,10 +106,8 @@ impl Draft {
     }
 
     fn touch(&mut self, above: &[Name], name: &[u8]) -> Vec<u8> {
-        let path = match above.is_empty() {
-            true => name.to_vec(),
-            false => [&above.join(&b'/')[..], b"/", name].concat(),
-        };
+        let path = joined(above, name);
+        self.implied.remove(&path);
         self.touched.insert(path.clone());
         path
     }
@@ -121,6 +124,7 @@ impl Draft {
     pub(crate) fn take_layer(&mut self) -> Result<Layer, LayerError> {
         let touched = std::mem::take(&mut self.touched);
         let replaced = std::mem::take(&mut self.replaced);
+        self.implied.clear();
         let mut builder = LayerBuilder::new();
         let mut first_names: HashMap<InodeId, LayerPath> = HashMap::new();
         for path in touched {
@@ -143,6 +147,35 @@ impl Draft {
         Ok(builder.finish())
     }
 
+    /// The layer of the changes for a tree that they were not made on: directories that were made only to hold others
+    /// are in it where `lower` has none.
+    pub(crate) fn take_layer_over(&mut self, lower: &Tree<Content>) -> Result<Layer, LayerError> {
+        let is_there = |path: &&Vec<u8>| {
+            let found = lower.lookup(path);
+            found.is_some_and(|id| lower.inode(id).entries().is_some())
+        };
+        for path in std::mem::take(&mut self.implied).iter().filter(is_there) {
+            self.touched.remove(path);
+        }
+        self.take_layer()
+    }
+
+    /// Takes over a layer as it is; it does not count as a change.
+    pub(crate) fn apply(&mut self, layer: &Layer) -> Result<(), LayerError> {
+        osmith_image::layer::apply(&mut self.tree, layer)
+    }
+
+    /// Which of the paths above `path`, and it, are directories here.
+    pub(crate) fn directories_above(&self, path: &[u8]) -> Vec<Vec<u8>> {
+        let names: Vec<&[u8]> = path_names(path).collect();
+        let paths = (1..=names.len()).map(|count| names.get(..count).unwrap_or_default().join(&b'/'));
+        let is_directory = |path: &Vec<u8>| {
+            let found = self.tree.lookup(path);
+            found.is_some_and(|id| self.tree.inode(id).entries().is_some())
+        };
+        paths.filter(is_directory).collect()
+    }
+
     /// Takes over the layer of a RUN that ran on this tree: with the changes before it, it becomes one layer.
     pub(crate) fn absorb(&mut self, run: Layer) -> Result<Layer, LayerError> {
         let before = self.take_layer()?;
@@ -151,6 +184,13 @@ impl Draft {
             true => Ok(run),
             false => combined(&before, &run),
         }
+    }
+}
+
+fn joined(above: &[Name], name: &[u8]) -> Vec<u8> {
+    match above.is_empty() {
+        true => name.to_vec(),
+        false => [&above.join(&b'/')[..], b"/", name].concat(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a build failed.
 
+use std::path::PathBuf;
+
 use osmith_container::users::UserError;
 use osmith_formats::tree::ResolveError;
 use osmith_image::layer::LayerError;
@@ -177,6 +179,32 @@ pub enum StepError {
     /// The command failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A secret is required and was not given.
+    #[error("the secret '{0}' is required, and was not given")]
+    NoSecret(String),
+    /// A secret is to be a variable, which only text can be.
+    #[error("the secret '{0}' is no UTF-8 text, and cannot be a variable")]
+    SecretText(String),
+    /// An agent is required and was not given.
+    #[error("the SSH agent '{0}' is required, and was not given")]
+    NoAgent(String),
+    /// An agent does not answer.
+    #[error("cannot reach the SSH agent '{id}' at '{}'", socket.display())]
+    Agent {
+        /// Its name.
+        id: String,
+        /// Its socket.
+        socket: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A context of that name was planned and is not open.
+    #[error("there is no build context '{0}'")]
+    NoContext(String),
+    /// A source is on a server.
+    #[error("sources on servers are not supported yet")]
+    Remote,
     /// The layer cannot be made.
     #[error("cannot make the layer")]
     Layer(#[from] LayerError),
@@ -196,7 +224,10 @@ impl Failure for StepError {
             StepError::User(error) => error.class(),
             StepError::Path(_) | StepError::Mode(_) => Class::Input,
             StepError::Run(error) => error.class(),
-            StepError::Layer(_) => Class::Internal,
+            StepError::NoSecret(_) | StepError::NoAgent(_) => Class::Usage,
+            StepError::SecretText(_) | StepError::Remote => Class::Input,
+            StepError::Agent { source, .. } => io_class(source),
+            StepError::Layer(_) | StepError::NoContext(_) => Class::Internal,
             StepError::Store(error) => error.class(),
             StepError::Interrupted(_) => Class::Interrupted,
         }
@@ -206,6 +237,10 @@ impl Failure for StepError {
         match self {
             StepError::Source(error) => error.hints(),
             StepError::User(error) => error.hints(),
+            StepError::NoSecret(id) => vec![format!("osmith build --secret id={id},src=FILE")],
+            StepError::NoAgent(id) => {
+                vec![format!("osmith build --ssh {id}, with an agent in SSH_AUTH_SOCK")]
+            }
             StepError::Run(error) => error.hints(),
             StepError::Store(error) => error.hints(),
             _ => Vec::new(),

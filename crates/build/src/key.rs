@@ -69,10 +69,11 @@ pub(crate) fn chain(layers: &[LayerId]) -> Key {
 
 /// What a selection is, and whether it is a single file, for the history.
 pub(crate) fn selection(selection: &Selection<'_>) -> Key {
-    let mut hasher = KeyHasher::new("osmith build 1: sources");
+    let mut hasher = KeyHasher::new("osmith build 2: sources");
     let mut seen = HashMap::new();
     for item in &selection.items {
         hasher.add(&item.name);
+        hasher.add(&item.above);
         subtree(&mut hasher, &selection.tree, item.inode, &mut seen);
     }
     hasher.number(u64::from(selection.is_several));

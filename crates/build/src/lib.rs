@@ -14,6 +14,8 @@
     reason = "an error ends the build, and the errors of the store are that large"
 )]
 
+mod agent;
+mod bases;
 mod build;
 mod built;
 mod command;
@@ -29,7 +31,7 @@ pub mod plan;
 pub mod run;
 mod stage;
 
-pub use build::{BuiltImage, ContainerfileText, NameService, Request, build};
+pub use build::{BuiltImage, ContainerfileText, ExtraContext, NameService, Request, build};
 pub use context::ContextError;
 pub use copy::{ArchiveError, BadMode, SelectError};
 pub use error::{BuildError, Findings, StepError};

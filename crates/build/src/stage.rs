@@ -1,10 +1,8 @@
 //! A stage while it is built: its tree, its layers, and what the cache knows of them.
 
-use std::collections::HashMap;
-
-use osmith_container::users::Accounts;
-use osmith_formats::tree::{Content, InodeId, Node, Timestamp, Tree};
-use osmith_image::layer::{Layer, LayerId};
+use osmith_container::users::{Accounts, Owner};
+use osmith_formats::tree::{Node, Timestamp};
+use osmith_image::layer::{Layer, LayerId, empty_tree};
 use osmith_image::store::{LayerSource, Store};
 use osmith_report::Observer;
 
@@ -14,7 +12,7 @@ use crate::copy::{Copied, ModeChange, Placement, Selection, transfer, unpack};
 use crate::draft::Draft;
 use crate::error::StepError;
 use crate::key::{self, Key, KeyHasher};
-use crate::plan::{Run, Transfer};
+use crate::plan::{Run, Transfer, Unpacking};
 
 /// A stage while it is built.
 pub(crate) struct Stage<'b> {
@@ -74,28 +72,46 @@ impl<'b> Stage<'b> {
     }
 
     /// The key of a COPY or ADD.
-    pub(crate) fn transfer_key(&self, transfer: &Transfer, sources: &Key) -> Key {
-        self.key("osmith build 1: COPY")
-            .list(transfer.extracts.then_some("extract"))
+    pub(crate) fn transfer_key(&mut self, transfer: &Transfer, sources: &Key) -> Result<Key, StepError> {
+        let key = match transfer.is_linked {
+            false => self.key("osmith build 2: COPY").option(transfer.chown.as_ref()),
+            true => {
+                self.flush_directories()?;
+                let owner = self
+                    .owner(transfer)?
+                    .map(|owner| format!("{}:{}", owner.uid, owner.gid));
+                let below = self.draft()?.directories_above(transfer.destination.as_bytes());
+                self.independent_key("osmith build 2: COPY --link")
+                    .option(owner)
+                    .list(below)
+            }
+        };
+        let unpacking: &[u8] = match transfer.unpacking {
+            Unpacking::Nothing => b"",
+            Unpacking::Archives => b"archives",
+            Unpacking::Everything => b"everything",
+        };
+        Ok(key
+            .bytes(unpacking)
             .bytes(sources)
             .bytes(&transfer.destination)
             .bytes(&transfer.workdir)
-            .option(transfer.chown.as_ref())
             .option(transfer.chmod.as_ref())
-            .finish()
+            .finish())
     }
 
     /// The key of a RUN.
-    pub(crate) fn run_key(&self, run: &Run) -> Key {
+    pub(crate) fn run_key(&self, run: &Run, mounts: &[Vec<u8>]) -> Key {
         let mut env = run.env.clone();
         env.sort();
-        self.key("osmith build 1: RUN")
+        self.key("osmith build 2: RUN")
             .list(&run.argv)
             .pairs(run.script.as_slice())
             .pairs(&env)
             .bytes(&run.workdir)
             .bytes(&run.user)
             .list(run.network.then_some("network"))
+            .list(mounts)
             .finish()
     }
 
@@ -105,10 +121,15 @@ impl<'b> Stage<'b> {
             .directories
             .iter()
             .flat_map(|(paths, user)| paths.iter().cloned().chain([format!("owner {user}")]));
-        let platform = &self.request.platforms.target;
-        KeyHasher::new(purpose)
+        self.independent_key(purpose)
             .bytes(key::chain(&self.built.layers))
             .list(directories)
+    }
+
+    /// The same without what is below.
+    fn independent_key(&self, purpose: &str) -> KeyHasher {
+        let platform = &self.request.platforms.target;
+        KeyHasher::new(purpose)
             .bytes(&platform.os)
             .bytes(&platform.architecture)
             .option(self.request.timestamp.map(i64::to_le_bytes))
@@ -132,116 +153,146 @@ impl<'b> Stage<'b> {
         Ok(())
     }
 
+    /// The same for a layer that does not depend on those below, so the tree is still known.
+    pub(crate) fn take_linked(&mut self, layer: LayerId, history: String) -> Result<(), StepError> {
+        let record = self.store.layer(&layer)?;
+        if let Some(draft) = &mut self.draft {
+            draft.apply(&record)?;
+        }
+        self.push(layer, history);
+        Ok(())
+    }
+
     fn push(&mut self, layer: LayerId, history: String) {
         self.built.layers.push(layer);
         self.built.sources.push(LayerSource::Own(layer));
         self.note(history, true);
     }
 
+    /// Copies the selection, makes the layer of it and remembers it.
     pub(crate) fn copy(
         &mut self,
-        transfer_plan: &Transfer,
+        plan: &Transfer,
         mut selection: Selection<'static>,
         chmod: Option<ModeChange>,
+        key: &Key,
+        history: String,
     ) -> Result<Copied, StepError> {
-        if transfer_plan.extracts {
-            self.extract(&mut selection)?;
-        }
-        let (store, now) = (self.store, self.request.now());
-        let draft = self.draft()?;
-        let chown = match &transfer_plan.chown {
-            Some(text) => Some(Accounts::read(store, draft.tree())?.owner(text)?),
-            None => None,
-        };
+        self.extract(plan.unpacking, &mut selection)?;
         let placement = Placement {
-            destination: &transfer_plan.destination,
-            workdir: &transfer_plan.workdir,
-            chown,
+            destination: &plan.destination,
+            workdir: &plan.workdir,
+            chown: self.owner(plan)?,
             chmod,
-            now,
+            now: self.request.now(),
         };
-        Ok(transfer(draft, &selection, &placement)?)
+        if !plan.is_linked {
+            let draft = self.draft()?;
+            let copied = transfer(draft, &selection, &placement)?;
+            let layer = draft.take_layer()?;
+            self.keep(key, layer, history)?;
+            return Ok(copied);
+        }
+        let mut own = Draft::new(empty_tree());
+        let copied = transfer(&mut own, &selection, &placement)?;
+        let draft = self.draft()?;
+        let layer = own.take_layer_over(draft.tree())?;
+        draft.apply(&layer)?;
+        self.keep(key, layer, history)?;
+        Ok(copied)
+    }
+
+    /// `--chown`, as numbers.
+    fn owner(&mut self, plan: &Transfer) -> Result<Option<Owner>, StepError> {
+        let Some(text) = &plan.chown else {
+            return Ok(None);
+        };
+        let store = self.store;
+        Ok(Some(Accounts::read(store, self.draft()?.tree())?.owner(text)?))
     }
 
     /// Puts the contents of archives in their place.
-    fn extract(&self, selection: &mut Selection<'static>) -> Result<(), StepError> {
-        for index in 0..selection.items.len() {
-            let Some(item) = selection.items.get(index) else {
-                break;
-            };
+    fn extract(&self, unpacking: Unpacking, selection: &mut Selection<'static>) -> Result<(), StepError> {
+        if unpacking == Unpacking::Nothing {
+            return Ok(());
+        }
+        for item in &mut selection.items {
+            if item.is_download && unpacking != Unpacking::Everything {
+                continue;
+            }
             let Node::Regular(content) = selection.tree.inode(item.inode).node.clone() else {
                 continue;
             };
             if let Some(unpacked) = unpack(self.store, &content, self.observer)? {
-                let root = graft(selection.tree.to_mut(), &unpacked);
-                if let Some(item) = selection.items.get_mut(index) {
-                    item.inode = root;
-                    item.is_unpacked = true;
-                }
+                item.inode = selection.tree.to_mut().append(unpacked);
+                item.is_unpacked = true;
             }
         }
         Ok(())
     }
 
-    /// Makes the layer of the changes and remembers it.
-    pub(crate) fn commit(&mut self, key: &Key, history: String) -> Result<(), StepError> {
-        let layer = self.draft()?.take_layer()?;
-        self.keep(key, layer, history)
+    /// Makes a layer of the stage and remembers it.
+    pub(crate) fn keep(&mut self, key: &Key, layer: Layer, history: String) -> Result<(), StepError> {
+        let id = self.put(layer)?;
+        self.store.cache_put(key, id.as_bytes(), &[id])?;
+        self.push(id, history);
+        Ok(())
     }
 
-    pub(crate) fn keep(&mut self, key: &Key, mut layer: Layer, history: String) -> Result<(), StepError> {
+    fn put(&self, mut layer: Layer) -> Result<LayerId, StepError> {
         if let Some(seconds) = self.request.timestamp {
             layer.map_mtimes(|_| Timestamp {
                 seconds,
                 nanoseconds: 0,
             });
         }
-        let id = self.store.put_layer(&layer)?;
-        self.store.cache_put(key, id.as_bytes(), &[id])?;
-        self.push(id, history);
-        Ok(())
+        Ok(self.store.put_layer(&layer)?)
     }
 
     /// Directories that no step after them put into a layer get one of their own.
     pub(crate) fn finish(mut self) -> Result<Built, StepError> {
+        self.flush_directories()?;
+        Ok(self.built)
+    }
+
+    /// Puts directories that are to come with the next layer into one of their own.
+    fn flush_directories(&mut self) -> Result<(), StepError> {
         if self.directories.is_empty() {
-            return Ok(self.built);
+            return Ok(());
         }
-        let key = self.key("osmith build 1: directories").finish();
-        let known = if self.request.no_cache {
-            None
-        } else {
-            self.store.cache_get(&key)?
+        let key = self.key("osmith build 2: directories").finish();
+        let known = match self.request.no_cache {
+            true => None,
+            false => self.store.cache_get(&key)?,
         };
         let layer = match known {
-            Some(bytes) => Key::try_from(bytes).ok().map(LayerId::new),
-            None => self.own_layer(&key)?,
+            Some(bytes) => {
+                self.draft = None;
+                self.directories.clear();
+                Key::try_from(bytes).ok().map(LayerId::new)
+            }
+            None => self.directory_layer(&key)?,
         };
         if let Some(layer) = layer {
             self.built.layers.push(layer);
             self.built.sources.push(LayerSource::Own(layer));
-            if let Some(last) = self
-                .built
-                .past
-                .iter_mut()
-                .rev()
-                .find(|past| is_directory_step(&past.text))
-            {
+            let mut past = self.built.past.iter_mut().rev();
+            if let Some(last) = past.find(|past| is_directory_step(&past.text)) {
                 last.has_layer = true;
             }
         }
-        Ok(self.built)
+        Ok(())
     }
 
     /// The layer of the directories that are missing; `None` if none is.
-    fn own_layer(&mut self, key: &Key) -> Result<Option<LayerId>, StepError> {
+    fn directory_layer(&mut self, key: &Key) -> Result<Option<LayerId>, StepError> {
         let draft = self.draft()?;
         if !draft.has_changes() {
             self.store.cache_put(key, &[], &[])?;
             return Ok(None);
         }
         let layer = draft.take_layer()?;
-        let id = self.store.put_layer(&layer)?;
+        let id = self.put(layer)?;
         self.store.cache_put(key, id.as_bytes(), &[id])?;
         Ok(Some(id))
     }
@@ -249,26 +300,4 @@ impl<'b> Stage<'b> {
 
 fn is_directory_step(history: &str) -> bool {
     history.contains("#(nop) WORKDIR") || history.contains("#(nop) VOLUME")
-}
-
-/// Adds a tree to another one; the number of its root there.
-fn graft(tree: &mut Tree<Content>, other: &Tree<Content>) -> InodeId {
-    let mut moved = HashMap::new();
-    for (_, id) in other.walk() {
-        moved.entry(id).or_insert_with(|| {
-            let mut inode = other.inode(id).clone();
-            if let Node::Directory(entries) = &mut inode.node {
-                entries.clear();
-            }
-            tree.add(inode)
-        });
-    }
-    for (id, new) in &moved {
-        for (name, child) in other.inode(*id).entries().into_iter().flatten() {
-            if let Some(child) = moved.get(child) {
-                tree.link(*new, name, *child);
-            }
-        }
-    }
-    moved.get(&other.root()).copied().unwrap_or(tree.root())
 }

@@ -3,13 +3,11 @@
 
 mod site;
 
-use std::path::PathBuf;
 use std::sync::Mutex;
 
 use osmith_build::{Request, build};
 use osmith_report::{Event, Observer, Outcome, Silent};
-use osmith_testing::oracle;
-use site::{Site, told};
+use site::{Site, busybox_site as site, told};
 
 osmith_testing::before_tests!(before_tests);
 
@@ -20,33 +18,6 @@ fn before_tests() -> Option<()> {
     // An ordinary user's tests that need it are left out.
     let _ = osmith_sys::mount::enter_namespace();
     None
-}
-
-const BASE: &str = "FROM scratch
-COPY --chmod=0755 busybox /bin/
-COPY passwd group /etc/
-COPY <<init /tmp/
-init
-";
-
-/// A site whose image `localhost/base` has busybox; `None`, visibly, where RUN cannot be tried.
-fn site() -> Option<Site> {
-    let busybox: PathBuf = oracle::require("busybox")?;
-    if !oracle::require_root("RUN") {
-        return None;
-    }
-    let site = Site::new(&[
-        ("passwd", "root:x:0:0::/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n"),
-        ("group", "root:x:0:\nweb:x:33:\nlogs:x:50:web\n"),
-    ]);
-    std::fs::copy(busybox, site.context.join("busybox")).unwrap();
-    let applets = "[\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]";
-    let mut request = site.request(&format!("{BASE}RUN {applets}\n"));
-    request.tags = vec!["localhost/base".parse().unwrap()];
-    if let Err(error) = build(&site.store, &request, &Silent) {
-        panic!("{}", told(&error));
-    }
-    Some(site)
 }
 
 #[derive(Default)]

@@ -222,6 +222,7 @@ impl Fixture {
                 file("/etc/hosts", "127.0.0.1 localhost\n"),
                 file("/run/.containerenv", ""),
             ],
+            trees: Vec::new(),
         }
     }
 

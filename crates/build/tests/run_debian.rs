@@ -91,6 +91,7 @@ fn spec(script: &str) -> RunSpec {
         hostname: "build".into(),
         network: Network::Host,
         mounts: vec![shown("/etc/resolv.conf"), shown("/etc/hosts")],
+        trees: Vec::new(),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod layer;
 pub mod layout;
 mod manifest;
 mod parallel;
+mod platform;
 mod progress;
 mod reference;
 pub mod registry;
@@ -27,5 +28,6 @@ pub use intake::{IntakeError, IntakeOptions, Transferred};
 pub use manifest::{
     Descriptor, Index, JSON_MAX_BYTES, JsonError, Manifest, ManifestOrIndex, Platform, media_type,
 };
+pub use platform::PlatformError;
 pub use reference::{Location, Reference, ReferenceError};
 pub use time::rfc3339;

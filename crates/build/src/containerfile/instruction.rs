@@ -310,6 +310,38 @@ impl Instruction {
         self.flags.iter().rev().find(|flag| flag.name == name)
     }
 
+    /// Gives it, and all in it, another place.
+    pub(crate) fn place_at(&mut self, place: Span) {
+        self.span = place;
+        for flag in &mut self.flags {
+            flag.span = place;
+            flag.value.iter_mut().for_each(|text| text.span = place);
+        }
+        match &mut self.arguments {
+            Arguments::From { image, .. } => image.span = place,
+            Arguments::Run { heredocs, .. } => heredocs.iter_mut().for_each(|one| one.span = place),
+            Arguments::Transfer { sources, destination } => {
+                destination.span = place;
+                for source in sources {
+                    match source {
+                        Source::Path(text) => text.span = place,
+                        Source::Heredoc(heredoc) => heredoc.span = place,
+                    }
+                }
+            }
+            Arguments::Assignments(pairs) => {
+                for pair in pairs {
+                    pair.name.span = place;
+                    pair.value.iter_mut().for_each(|text| text.span = place);
+                }
+            }
+            Arguments::Words(words) => words.iter_mut().for_each(|text| text.span = place),
+            Arguments::Text(text) => text.span = place,
+            Arguments::Onbuild(inner) => inner.place_at(place),
+            Arguments::Command(_) | Arguments::Shell(_) | Arguments::Healthcheck(_) => {}
+        }
+    }
+
     /// All flags of that name.
     pub fn flags_named<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s Flag> {
         self.flags.iter().filter(move |flag| flag.name == name)

@@ -29,3 +29,4 @@ pub use source::{Position, Source, Span};
 
 pub(crate) use diagnostic::nearest;
 pub(crate) use expand::{Lookup, Quoting, expand};
+pub(crate) use parse::parse_instruction;

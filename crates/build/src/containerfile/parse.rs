@@ -64,6 +64,17 @@ pub fn parse(name: &str, bytes: &[u8]) -> Parsed {
     }
 }
 
+/// Reads a single instruction, such as one that an image keeps for others, and what is wrong with it.
+pub(crate) fn parse_instruction(text: &str, escape: char) -> (Option<Instruction>, Vec<Diagnostic>) {
+    let (source, _) = Source::new("", text.as_bytes());
+    let mut parser = Parser {
+        lines: Lines::new(&source, 0, escape),
+        diagnostics: Vec::new(),
+    };
+    let instruction = parser.instructions().into_iter().next();
+    (instruction, parser.diagnostics)
+}
+
 fn not_utf8(span: Span) -> Diagnostic {
     Diagnostic::error(span, "this is no UTF-8 text").with_note("a Containerfile is UTF-8")
 }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use osmith_formats::tree::{Content, Name, Node, Tree};
+use osmith_formats::tree::{Content, Name, Node, Tree, path_names};
 use osmith_image::store::Store;
 use osmith_report::{Event, Observer, Progress, StepId, Unit};
 use osmith_sys::file::PageBuffer;
@@ -164,25 +164,29 @@ impl<'s> Context<'s> {
         &self,
         sources: &[String],
         excludes: &Ignore,
+        keeps_parents: bool,
         watch: Watch<'_>,
     ) -> Result<Selection<'static>, SelectError> {
         let mut walk = Walk::new(self.root.as_fd(), &self.ignore, excludes, watch.observer);
-        let mut names: Vec<Name> = Vec::new();
+        let mut found: Vec<Found> = Vec::new();
         for source in sources {
-            let before = names.len();
+            let before = found.len();
             let matched = matching(&mut Directory(&self.root), source)?;
             for path in &matched.paths {
                 // The name in the tree is a number, so that equal names of different directories can stand together.
-                if walk.add(path, names.len().to_string().as_bytes())? {
-                    names.push(
-                        path.rsplit(|byte| *byte == b'/')
-                            .next()
-                            .unwrap_or_default()
-                            .into(),
-                    );
+                if let Some(inode) = walk.add(path, found.len().to_string().as_bytes())? {
+                    let is_directory = walk.tree.inode(inode).entries().is_some();
+                    found.push(Found {
+                        name: path_names(path).last().unwrap_or_default().into(),
+                        above: if keeps_parents {
+                            matched.above(path, is_directory)
+                        } else {
+                            Vec::new()
+                        },
+                    });
                 }
             }
-            if names.len() == before && excludes.is_empty() {
+            if found.len() == before && excludes.is_empty() {
                 return Err(SelectError::Ignored {
                     path: source.clone(),
                     ignore_file: self.ignore_name.clone(),
@@ -191,7 +195,7 @@ impl<'s> Context<'s> {
         }
         let Walk { tree, jobs, .. } = walk;
         let contents = self.contents(&jobs, watch)?;
-        Ok(selection(tree, &contents, names, sources.len() > 1))
+        Ok(selection(tree, &contents, found, sources.len() > 1))
     }
 
     /// Forgets what files contained; they will be read again.
@@ -242,10 +246,16 @@ pub(crate) struct Watch<'o> {
     pub(crate) step: StepId,
 }
 
+/// A source that was found.
+struct Found {
+    name: Name,
+    above: Vec<u8>,
+}
+
 fn selection(
     mut tree: Tree<usize>,
     contents: &[Remembered],
-    names: Vec<Name>,
+    found: Vec<Found>,
     is_several: bool,
 ) -> Selection<'static> {
     if contents.iter().any(|(_, xattrs)| !xattrs.is_empty()) {
@@ -264,15 +274,17 @@ fn selection(
             .get(*job)
             .map_or_else(missing, |(content, _)| content.clone())
     });
-    let items: Vec<Item> = names
+    let items: Vec<Item> = found
         .into_iter()
         .enumerate()
-        .filter_map(|(index, name)| {
+        .filter_map(|(index, Found { name, above })| {
             let inode = tree.lookup(index.to_string().as_bytes())?;
             Some(Item {
                 name,
+                above,
                 inode,
                 is_unpacked: false,
+                is_download: false,
             })
         })
         .collect();

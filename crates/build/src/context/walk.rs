@@ -65,8 +65,8 @@ impl<'c> Walk<'c> {
         }
     }
 
-    /// Adds what is at `path`, following links, under `name` in the root of the tree; `false` if it is excluded.
-    pub(super) fn add(&mut self, path: &[u8], name: &[u8]) -> Result<bool, SelectError> {
+    /// Adds what is at `path`, following links, under `name` in the root of the tree; `None` if it is excluded.
+    pub(super) fn add(&mut self, path: &[u8], name: &[u8]) -> Result<Option<InodeId>, SelectError> {
         let text = String::from_utf8_lossy(path);
         let ignored = self.ignore.matches(&text);
         let is_ignored = self.ignore.decide(&ignored);
@@ -76,10 +76,10 @@ impl<'c> Walk<'c> {
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let is_excluded = !is_directory && self.excludes.excludes_path(&String::from_utf8_lossy(own_name));
         if is_excluded || (is_ignored && !(is_directory && self.ignore.may_take_back_below(&text))) {
-            return Ok(false);
+            return Ok(None);
         }
         let Some(inode) = self.inode(path, handle.as_fd(), b"", &stat)? else {
-            return Ok(false);
+            return Ok(None);
         };
         let root = self.tree.root();
         self.tree.link(root, name, inode);
@@ -99,10 +99,10 @@ impl<'c> Walk<'c> {
                     .is_none_or(|entries| entries.is_empty())
             {
                 self.tree.unlink(root, name);
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(inode))
     }
 
     fn descend(&mut self, top: Pending) -> Result<(), SelectError> {

@@ -59,10 +59,14 @@ impl<'t> Selection<'t> {
 pub(crate) struct Item {
     /// The name it has in a directory.
     pub(crate) name: Name,
+    /// The directories between it and the destination, for `--parents`; of a directory also its own name.
+    pub(crate) above: Vec<u8>,
     /// Where it is in the tree of the selection.
     pub(crate) inode: InodeId,
     /// Whether it is what an archive contained, which keeps its owners and modes.
     pub(crate) is_unpacked: bool,
+    /// Whether it came from a server.
+    pub(crate) is_download: bool,
 }
 
 /// How things are put into the tree.
@@ -100,13 +104,18 @@ pub(crate) fn transfer(
         linked: HashMap::new(),
         copied: Copied::default(),
     };
-    let into_directory = selection.is_several || copy.is_directory(placement)?;
+    let has_parents = selection.items.iter().any(|item| !item.above.is_empty());
+    let into_directory = selection.is_several || has_parents || copy.is_directory(placement)?;
     for item in &selection.items {
+        let destination = match item.above.as_slice() {
+            b"" => placement.destination.as_bytes().to_vec(),
+            above => [placement.destination.as_bytes(), b"/", above].concat(),
+        };
         let is_tree = selection.tree.inode(item.inode).entries().is_some();
         if is_tree {
-            copy.contents(item)?;
+            copy.contents(item, &destination)?;
         } else if into_directory {
-            let (above, directory) = copy.directory(placement.destination.as_bytes())?;
+            let (above, directory) = copy.directory(&destination)?;
             copy.place(&above, directory, &item.name, item.inode, item.is_unpacked);
         } else {
             copy.file(item)?;
@@ -141,8 +150,8 @@ impl Copy<'_> {
     }
 
     /// A directory's contents go into the destination.
-    fn contents(&mut self, item: &Item) -> Result<(), ResolveError> {
-        let (above, directory) = self.directory(self.placement.destination.as_bytes())?;
+    fn contents(&mut self, item: &Item, destination: &[u8]) -> Result<(), ResolveError> {
+        let (above, directory) = self.directory(destination)?;
         self.merge(above, directory, item)
     }
 

@@ -70,6 +70,22 @@ pub(crate) struct Matched {
     pub(crate) paths: Vec<Vec<u8>>,
     /// Whether the source is a pattern.
     pub(crate) is_pattern: bool,
+    /// How many names of each path stand before a `/./`.
+    pivot: usize,
+}
+
+impl Matched {
+    /// What stands between the destination and a path's last name with `--parents`: all but what is before `/./`.
+    /// Of a directory the last name belongs to it.
+    pub(crate) fn above(&self, path: &[u8], is_directory: bool) -> Vec<u8> {
+        let names: Vec<&[u8]> = path_names(path).collect();
+        let end = if is_directory {
+            names.len()
+        } else {
+            names.len().saturating_sub(1)
+        };
+        names.get(self.pivot..end).unwrap_or_default().join(&b'/')
+    }
 }
 
 /// The paths that a source means; at least one.
@@ -87,10 +103,15 @@ pub(crate) fn matching(listing: &mut dyn Listing, source: &str) -> Result<Matche
             found.push(path);
         }
     }
+    let pivot = match source.split_once("/./") {
+        Some((before, _)) => clean(before)?.len(),
+        None => 0,
+    };
     match (found.is_empty(), is_pattern(source)) {
         (false, is_pattern) => Ok(Matched {
             paths: found,
             is_pattern,
+            pivot,
         }),
         (true, true) => Err(SelectError::NoMatch(source.to_owned())),
         (true, false) => Err(SelectError::NotFound(source.to_owned())),
@@ -160,13 +181,16 @@ pub(crate) fn tree_selection<'t>(
     tree: &'t Tree<Content>,
     sources: &[String],
     excludes: &Ignore,
+    keeps_parents: bool,
 ) -> Result<Selection<'t>, SelectError> {
     let mut items = Vec::new();
     let mut tree = Cow::Borrowed(tree);
     for source in sources {
-        for path in matching(&mut TreeListing(&tree), source)?.paths {
-            let mut inode = tree.resolve(&path)?.inode;
-            let name: Name = path_names(&path).last().unwrap_or_default().into();
+        let matched = matching(&mut TreeListing(&tree), source)?;
+        for path in &matched.paths {
+            let mut inode = tree.resolve(path)?.inode;
+            let name: Name = path_names(path).last().unwrap_or_default().into();
+            let is_directory = tree.inode(inode).entries().is_some();
             if !excludes.is_empty() {
                 if excludes.excludes_path(&String::from_utf8_lossy(&name)) {
                     continue;
@@ -174,9 +198,15 @@ pub(crate) fn tree_selection<'t>(
                 inode = without(tree.to_mut(), inode, excludes);
             }
             items.push(Item {
+                above: if keeps_parents {
+                    matched.above(path, is_directory)
+                } else {
+                    Vec::new()
+                },
                 name,
                 inode,
                 is_unpacked: false,
+                is_download: false,
             });
         }
     }

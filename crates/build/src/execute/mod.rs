@@ -1,17 +1,21 @@
 //! A plan is carried out: stages side by side, the steps of each from the cache or anew.
 
+mod mounts;
+mod parts;
 mod schedule;
 mod transfer;
+
+pub(crate) use mounts::Shown;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use osmith_container::users::Accounts;
-use osmith_image::layer::LayerId;
-use osmith_image::store::{Image, Store};
+use osmith_image::store::Store;
 use osmith_report::{Event, Observer, Outcome, StepId};
 
+use crate::bases::BaseImageSet;
 use crate::built::Built;
 use crate::command::run_spec;
 use crate::context::Context;
@@ -28,8 +32,10 @@ pub(crate) struct Workplace<'b> {
     pub(crate) request: &'b Request,
     pub(crate) source: &'b containerfile::Source,
     pub(crate) observer: &'b dyn Observer,
-    pub(crate) images: &'b BTreeMap<String, Image>,
+    pub(crate) images: &'b BaseImageSet,
     pub(crate) context: Context<'b>,
+    /// `--build-context`, by name.
+    pub(crate) named_contexts: BTreeMap<String, Context<'b>>,
 }
 
 /// Builds all stages; the last one is given back.
@@ -161,25 +167,15 @@ impl<'b> Execution<'b> {
         match base {
             Origin::Scratch => Ok(Built::default()),
             Origin::Stage(position) => Ok(self.stage_at(*position).cloned().unwrap_or_default()),
-            Origin::Image(name) => match self.workplace.images.get(name) {
-                Some(image) => Ok(Built::of_image(name, image, image.layers(self.workplace.store)?)),
+            Origin::Image(origin) => match self.workplace.images.get(origin) {
+                Some(image) => {
+                    let layers = image.layers(self.workplace.store)?;
+                    Ok(Built::of_image(&origin.name, image, layers))
+                }
                 None => Ok(Built::default()),
             },
+            Origin::Context(_) => Ok(Built::default()),
         }
-    }
-
-    fn layers_of(&self, from: &Origin) -> Result<Vec<LayerId>, StepError> {
-        Ok(match from {
-            Origin::Scratch => Vec::new(),
-            Origin::Stage(position) => {
-                let built = self.stage_at(*position);
-                built.map(|built| built.layers.clone()).unwrap_or_default()
-            }
-            Origin::Image(name) => match self.workplace.images.get(name) {
-                Some(image) => image.layers(self.workplace.store)?,
-                None => Vec::new(),
-            },
-        })
     }
 
     fn step(
@@ -212,13 +208,15 @@ impl<'b> Execution<'b> {
         id: StepId,
         build_root: &mut BuildRoot<'_>,
     ) -> Result<(Outcome, String), StepError> {
-        let key = stage.run_key(run);
+        let mounts = self.mount_keys(run, id)?;
+        let key = stage.run_key(run, &mounts);
         if let Some(layer) = stage.cached(&key)? {
             stage.take(layer, step.history.clone())?;
             return Ok((Outcome::Cached, String::new()));
         }
         let accounts = Accounts::read(self.workplace.store, stage.draft()?.tree())?;
-        let spec = run_spec(run, &accounts, self.workplace.request)?;
+        let shown = self.show(run, id)?;
+        let spec = run_spec(run, &accounts, self.workplace.request, &shown)?;
         let layer = build_root.run(stage.draft()?.tree(), &spec, self.observer, id)?;
         let count = layer.len();
         let layer = stage.draft()?.absorb(layer)?;

@@ -4,19 +4,11 @@ use osmith_formats::tree::{Inode, Metadata, Node};
 use osmith_report::{Outcome, StepId};
 
 use super::Execution;
-use crate::context::{Ignore, Watch};
-use crate::copy::{Copied, Item, ModeChange, SelectError, Selection, tree_selection};
+use super::parts::{Part, Summary};
+use crate::copy::{Copied, Item, ModeChange, Selection};
 use crate::error::StepError;
-use crate::key::{self, Key, KeyHasher};
 use crate::plan::{Step, Transfer, TransferSource};
 use crate::stage::Stage;
-
-/// What the sources of a COPY are.
-struct Sources {
-    digest: Key,
-    /// In the words of the history.
-    kind: &'static str,
-}
 
 impl Execution<'_> {
     pub(super) fn transfer(
@@ -27,164 +19,100 @@ impl Execution<'_> {
         id: StepId,
     ) -> Result<(Outcome, String), StepError> {
         let chmod = transfer.chmod.as_deref().map(ModeChange::parse).transpose()?;
-        let (mut sources, mut selection) = self.sources(transfer, id)?;
-        let key = stage.transfer_key(transfer, &sources.digest);
-        let history = transfer_history(step, transfer, &sources);
+        let part = part(transfer);
+        let (summary, selection) = match transfer.has_only_paths() {
+            true => self.summary(&part, id)?,
+            false => {
+                let selection = self.sources(transfer, &part, id)?;
+                (Summary::of(&selection), Some(selection))
+            }
+        };
+        let key = stage.transfer_key(transfer, &summary.digest)?;
+        let history = transfer_history(step, transfer, &summary);
         if let Some(layer) = stage.cached(&key)? {
-            stage.take(layer, history)?;
+            match transfer.is_linked {
+                true => stage.take_linked(layer, history)?,
+                false => stage.take(layer, history)?,
+            }
             return Ok((Outcome::Cached, String::new()));
-        }
-        if let Some(found) = &selection
-            && !self.is_stored(found)?
-        {
-            // Files that the memo knows may have been pruned from the store.
-            self.workplace.context.forget();
-            (sources, selection) = self.sources(transfer, id)?;
         }
         let selection = match selection {
             Some(selection) => selection,
-            None => self.select(transfer, id)?,
+            None => self.sources(transfer, &part, id)?,
         };
-        let key = stage.transfer_key(transfer, &sources.digest);
-        let copied = stage.copy(transfer, selection, chmod)?;
-        stage.commit(&key, history)?;
+        let copied = stage.copy(transfer, selection, chmod, &key, history)?;
         Ok((Outcome::Done, shown(&copied)))
     }
 
-    /// What the sources are, and the sources themselves if they had to be looked at.
     fn sources(
         &self,
         transfer: &Transfer,
+        part: &Part<'_>,
         id: StepId,
-    ) -> Result<(Sources, Option<Selection<'static>>), StepError> {
-        let Some(from) = &transfer.from else {
-            let selection = self.select(transfer, id)?;
-            return Ok((Sources::of(&selection), Some(selection)));
-        };
-        // What is in a stage or image is known by its layers; the hash of a part of it is remembered.
-        let sources = transfer.sources.iter().map(|source| match source {
-            TransferSource::Path(path) => format!("path {path}"),
-            TransferSource::Inline { name, text } => format!("inline {name} {text}"),
-        });
-        let known = KeyHasher::new("osmith build 1: hash of a part of a tree")
-            .bytes(key::chain(&self.layers_of(from)?))
-            .list(sources)
-            .list(&transfer.excludes)
-            .finish();
-        if let Some(sources) = self
-            .workplace
-            .store
-            .cache_get(&known)?
-            .and_then(|bytes| Sources::from_bytes(&bytes))
-        {
-            return Ok((sources, None));
-        }
-        let selection = self.select(transfer, id)?;
-        let sources = Sources::of(&selection);
-        self.workplace.store.cache_put(&known, &sources.to_bytes(), &[])?;
-        Ok((sources, Some(selection)))
-    }
-
-    fn select(&self, transfer: &Transfer, id: StepId) -> Result<Selection<'static>, StepError> {
-        let excludes = Ignore::excludes(&transfer.excludes).map_err(SelectError::BadPattern)?;
-        let paths: Vec<String> = transfer
-            .sources
-            .iter()
-            .filter_map(|source| match source {
-                TransferSource::Path(path) => Some(path.clone()),
-                TransferSource::Inline { .. } => None,
-            })
-            .collect();
-        let watch = Watch {
-            observer: self.observer,
-            step: id,
-        };
-        let mut selection = match &transfer.from {
-            _ if paths.is_empty() => Selection::empty(),
-            Some(from) => {
-                let tree = self.workplace.store.merge(&self.layers_of(from)?)?;
-                tree_selection(&tree, &paths, &excludes)?.into_owned()
-            }
-            None => self.workplace.context.select(&paths, &excludes, watch)?,
-        };
+    ) -> Result<Selection<'static>, StepError> {
+        let mut selection = self.select(part, id)?;
         selection.is_several |= transfer.sources.len() > 1;
-        self.add_inline(transfer, &mut selection)?;
+        for source in &transfer.sources {
+            match source {
+                TransferSource::Path(_) => {}
+                TransferSource::Inline { name, text } => self.add_inline(name, text, &mut selection)?,
+                TransferSource::Url(_) | TransferSource::Git(_) => {
+                    return Err(StepError::Remote);
+                }
+            }
+        }
         Ok(selection)
     }
 
-    /// Files whose text stands in the Containerfile.
-    fn add_inline(&self, transfer: &Transfer, selection: &mut Selection<'static>) -> Result<(), StepError> {
-        for source in &transfer.sources {
-            let TransferSource::Inline { name, text } = source else {
-                continue;
-            };
-            let content = self.workplace.store.put_bytes(text.as_bytes())?;
-            let inode = selection.tree.to_mut().add(Inode {
-                metadata: Metadata {
-                    mode: 0o644,
-                    mtime: self.workplace.request.now(),
-                    ..Metadata::default()
-                },
-                node: Node::Regular(content),
-            });
-            selection.items.push(Item {
-                name: name.as_bytes().into(),
-                inode,
-                is_unpacked: false,
-            });
-        }
+    /// A file whose text stands in the Containerfile.
+    fn add_inline(
+        &self,
+        name: &str,
+        text: &str,
+        selection: &mut Selection<'static>,
+    ) -> Result<(), StepError> {
+        let content = self.workplace.store.put_bytes(text.as_bytes())?;
+        let inode = selection.tree.to_mut().add(Inode {
+            metadata: Metadata {
+                mode: 0o644,
+                mtime: self.workplace.request.now(),
+                ..Metadata::default()
+            },
+            node: Node::Regular(content),
+        });
+        selection.items.push(Item {
+            name: name.as_bytes().into(),
+            above: Vec::new(),
+            inode,
+            is_unpacked: false,
+            is_download: false,
+        });
         Ok(())
-    }
-
-    fn is_stored(&self, selection: &Selection<'_>) -> Result<bool, StepError> {
-        for (_, id) in selection.tree.walk() {
-            if let Node::Regular(content) = &selection.tree.inode(id).node
-                && !self.workplace.store.contains_object(content)?
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 
-impl Sources {
-    const KINDS: [&str; 3] = ["file", "dir", "multi"];
-
-    fn of(selection: &Selection<'_>) -> Self {
-        let kind = match selection.items.as_slice() {
-            [one] if selection.tree.inode(one.inode).entries().is_some() => "dir",
-            [_] => "file",
-            _ => "multi",
-        };
-        Sources {
-            digest: key::selection(selection),
-            kind,
-        }
-    }
-
-    fn to_bytes(&self) -> Vec<u8> {
-        [&self.digest[..], self.kind.as_bytes()].concat()
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (digest, kind) = bytes.split_first_chunk()?;
-        let kind = Self::KINDS.into_iter().find(|known| known.as_bytes() == kind)?;
-        Some(Sources {
-            digest: *digest,
-            kind,
-        })
+fn part(transfer: &Transfer) -> Part<'_> {
+    let path = |source: &TransferSource| match source {
+        TransferSource::Path(path) => Some(path.clone()),
+        _ => None,
+    };
+    Part {
+        from: transfer.from.as_ref(),
+        paths: transfer.sources.iter().filter_map(path).collect(),
+        excludes: &transfer.excludes,
+        keeps_parents: transfer.keeps_parents,
     }
 }
 
 /// `COPY dir:HASH in DESTINATION`, as podman says it.
-fn transfer_history(step: &Step, transfer: &Transfer, sources: &Sources) -> String {
-    let name = if transfer.extracts { "ADD" } else { "COPY" };
-    let hash: String = sources.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+fn transfer_history(step: &Step, transfer: &Transfer, summary: &Summary) -> String {
+    let name = if transfer.is_add { "ADD" } else { "COPY" };
+    let link = if transfer.is_linked { " --link" } else { "" };
+    let hash: String = summary.digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let destination = step.title.split_whitespace().last().unwrap_or_default();
     format!(
-        "/bin/sh -c #(nop) {name} {}:{hash} in {destination} ",
-        sources.kind
+        "/bin/sh -c #(nop) {name}{link} {}:{hash} in {destination} ",
+        summary.kind
     )
 }
 

@@ -1,12 +1,15 @@
 //! From stages to a plan: which stages are needed, in which order, and what each of them comes to.
 
-use osmith_image::ImageConfig;
+use osmith_image::{ImageConfig, Platform};
 
-use super::config::{StageDraft, Wants};
+use super::instructions::StageDraft;
 use super::scope::{self, Globals, Scope};
 use super::stages::{self, Stage};
-use super::{BaseImages, Diagnostics, Origin, Plan, Read, StagePlan, Wanted};
-use crate::containerfile::{Diagnostic, Instruction, Keyword, Severity};
+use super::{
+    BaseImages, Diagnostics, ImageFormat, ImageOrigin, NamedContext, Origin, Plan, Read, StagePlan, Step,
+    Wanted, triggers,
+};
+use crate::containerfile::{Diagnostic, Flag, Instruction, Keyword, Severity, Span};
 
 /// More stages than anybody writes; stages are planned recursively.
 const MAX_STAGES: usize = 500;
@@ -30,7 +33,7 @@ pub fn plan(file: Read<'_>, wanted: &Wanted, images: &mut dyn BaseImages) -> Res
     let target = stages::target(&stages, wanted, &mut findings);
     let mut planner = Planner {
         file,
-        platforms: wanted,
+        wanted,
         planned: vec![None; stages.len()],
         stages,
         globals,
@@ -42,7 +45,9 @@ pub fn plan(file: Read<'_>, wanted: &Wanted, images: &mut dyn BaseImages) -> Res
         && !has_errors(&planner.findings)
     {
         planner.stage(target);
-        planner.warn_of_shell(target);
+        if wanted.format == ImageFormat::Oci {
+            planner.warn_of_shell(target);
+        }
     }
     planner.warn_unused();
     let mut findings = planner.findings;
@@ -56,56 +61,47 @@ pub fn plan(file: Read<'_>, wanted: &Wanted, images: &mut dyn BaseImages) -> Res
     }
 }
 
-fn stage_of(origin: &Origin) -> Option<usize> {
-    match origin {
-        Origin::Stage(position) => Some(*position),
-        Origin::Scratch | Origin::Image(_) => None,
-    }
-}
-
 fn has_errors(findings: &[Diagnostic]) -> bool {
     findings.iter().any(|finding| finding.severity == Severity::Error)
 }
 
-struct Planner<'a> {
+pub(super) struct Planner<'a> {
     file: Read<'a>,
-    platforms: &'a Wanted,
+    wanted: &'a Wanted,
     stages: Vec<Stage<'a>>,
-    globals: Globals,
+    pub(super) globals: Globals,
     images: &'a mut dyn BaseImages,
-    findings: Diagnostics,
+    pub(super) findings: Diagnostics,
     /// The position in `done` of the stages that are planned.
     planned: Vec<Option<usize>>,
     done: Vec<(StagePlan, Scope)>,
 }
 
 impl Planner<'_> {
+    pub(super) fn escape(&self) -> char {
+        self.file.escape
+    }
+
+    pub(super) fn format(&self) -> ImageFormat {
+        self.wanted.format
+    }
+
     /// Plans a stage and those it needs; its position among the planned ones.
     fn stage(&mut self, index: usize) -> Option<usize> {
         if let Some(done) = self.planned.get(index).copied().flatten() {
             return Some(done);
         }
         let stage = self.stages.get(index)?.clone();
-        let (base, config, scope) = self.base(index, &stage)?;
-        let mut draft = StageDraft::new(config, scope, self.file.escape);
-        self.check_from_flags(&stage);
-        draft.check_triggers(&stage, &mut self.findings);
-        let mut needs: Vec<usize> = stage_of(&base).into_iter().collect();
-        for instruction in stage.instructions {
-            let wants = draft.instruction(instruction, &mut self.globals, &mut self.findings);
-            let Some(Wants { from, span, mut step }) = wants else {
-                continue;
-            };
-            if let Some(name) = from {
-                let origin = self.source(index, &name, span);
-                needs.extend(origin.as_ref().and_then(stage_of));
-                if let super::Action::Transfer(transfer) = &mut step.action {
-                    transfer.from = origin;
-                }
-            }
-            draft.steps.push(step);
+        let mut needs = self.after(index, &stage);
+        let (base, mut config, scope) = self.base(index, &stage)?;
+        let triggers = triggers::take(&mut config, self.file.escape, stage.base_span, &mut self.findings);
+        let mut draft = StageDraft::new(config, scope);
+        for instruction in triggers.iter().chain(stage.instructions) {
+            draft.instruction(instruction, index, self);
         }
         let (steps, config, scope) = draft.finish();
+        needs.extend(base.stage());
+        needs.extend(steps.iter().flat_map(Step::origins).filter_map(Origin::stage));
         self.done.push((
             StagePlan {
                 title: stage.title(index),
@@ -127,42 +123,67 @@ impl Planner<'_> {
 
     /// What a stage begins with.
     fn base(&mut self, index: usize, stage: &Stage<'_>) -> Option<(Origin, ImageConfig, Scope)> {
+        let platform = self.platform(stage)?;
+        if let Some(context) = self.wanted.contexts.get(&stage.base) {
+            return match context {
+                NamedContext::Image(name) => self.base_image(&name.clone(), platform.as_ref(), stage),
+                NamedContext::Directory => {
+                    let message = format!("`{}` is a directory, and no image", stage.base);
+                    let note = "begin with FROM scratch and COPY --from=".to_owned() + &stage.base;
+                    self.findings
+                        .push(Diagnostic::error(stage.base_span, message).with_note(note));
+                    None
+                }
+            };
+        }
         if let Some(earlier) = stages::find(&self.stages, index, &stage.base) {
             let position = self.stage(earlier)?;
             let (plan, scope) = self.done.get(position)?;
             return Some((Origin::Stage(position), plan.config.clone(), scope.clone()));
         }
         if stage.base == "scratch" {
-            let target = &self.platforms.platforms.target;
+            let target = platform.as_ref().unwrap_or(&self.wanted.platforms.target);
             let mut config = ImageConfig::new(&target.architecture, &target.os);
             config.variant = target.variant.clone();
             return Some((Origin::Scratch, config, Scope::default()));
         }
-        match self.images.config(&stage.base) {
-            Ok(config) => {
-                let scope = Scope::of_image(&config.config.env);
-                Some((Origin::Image(stage.base.clone()), config, scope))
-            }
-            Err(missing) => {
-                let finding = Diagnostic::error(stage.base_span, missing.message);
-                self.findings.push(finding.with_note(missing.note));
-                None
-            }
-        }
+        self.base_image(&stage.base.clone(), platform.as_ref(), stage)
     }
 
-    /// What `--from` names.
-    fn source(&mut self, index: usize, name: &str, span: crate::containerfile::Span) -> Option<Origin> {
-        if let Some(earlier) = stages::find(&self.stages, index, name) {
-            return self.stage(earlier).map(Origin::Stage);
-        }
-        match self.images.config(name) {
-            Ok(_) => Some(Origin::Image(name.to_owned())),
+    fn base_image(
+        &mut self,
+        name: &str,
+        platform: Option<&Platform>,
+        stage: &Stage<'_>,
+    ) -> Option<(Origin, ImageConfig, Scope)> {
+        let (origin, config) = self.image(name, platform, stage.base_span, "")?;
+        let scope = Scope::of_image(&config.config.env);
+        Some((origin, config, scope))
+    }
+
+    /// An image of that name; `note` is said if there is none and nothing better can be said.
+    fn image(
+        &mut self,
+        name: &str,
+        platform: Option<&Platform>,
+        span: Span,
+        note: &str,
+    ) -> Option<(Origin, ImageConfig)> {
+        let wanted = platform.unwrap_or(&self.wanted.platforms.target);
+        match self.images.config(name, wanted) {
+            Ok(config) => {
+                self.check_image(name, &config, platform, span);
+                let origin = ImageOrigin {
+                    name: name.to_owned(),
+                    platform: wanted.clone(),
+                };
+                Some((Origin::Image(origin), config))
+            }
             Err(missing) => {
-                let later = stages::find(&self.stages, self.stages.len(), name);
-                let note = match later {
-                    Some(_) => "a stage can only use stages above it".to_owned(),
-                    None => missing.note,
+                let note = if note.is_empty() {
+                    missing.note
+                } else {
+                    note.to_owned()
                 };
                 self.findings
                     .push(Diagnostic::error(span, missing.message).with_note(note));
@@ -171,43 +192,87 @@ impl Planner<'_> {
         }
     }
 
-    fn check_from_flags(&mut self, stage: &Stage<'_>) {
-        for flag in &stage.from.flags {
-            let finding = match flag.name {
-                "platform" => self.check_platform(flag, stage.from.span),
-                _ => Some(Diagnostic::error(
-                    flag.span,
-                    format!("FROM --{} is not supported", flag.name),
-                )),
-            };
-            self.findings.extend(finding);
+    /// An image for another kind of machine is an error where that was asked for, else a warning.
+    fn check_image(&mut self, name: &str, config: &ImageConfig, platform: Option<&Platform>, span: Span) {
+        let wanted = platform.unwrap_or(&self.wanted.platforms.target);
+        let found = config.platform();
+        if found.os == wanted.os && found.architecture == wanted.architecture {
+            return;
         }
+        let message = format!("`{name}` is for {found}, not for {wanted}");
+        let finding = match platform.is_some() || self.wanted.is_platform_given {
+            true => Diagnostic::error(span, message),
+            false => Diagnostic::warning(span, message),
+        };
+        let note = format!("for an image of that kind: osmith build --platform {found}");
+        self.findings.push(finding.with_note(note));
     }
 
-    /// Only the platform of the build itself can be asked for.
-    fn check_platform(
-        &self,
-        flag: &crate::containerfile::Flag,
-        span: crate::containerfile::Span,
-    ) -> Option<Diagnostic> {
-        let text = flag.value.as_ref()?;
-        let mut findings = Diagnostics::new();
-        let lookup = |name: &str| self.globals.value(name);
-        let value = stages::expanded(text, self.file.escape, &lookup, &mut findings);
-        let target = self.globals.automatic.get("TARGETPLATFORM");
-        match value {
-            Some(value) if Some(&value) == target => None,
-            Some(value) => {
-                let note = format!(
-                    "this build is for {}",
-                    target.map_or("another one", String::as_str)
-                );
-                Some(
-                    Diagnostic::error(text.span, format!("platform `{value}` is not supported"))
-                        .with_note(note),
-                )
+    /// What `--from` names: a context, a stage above, an image.
+    pub(super) fn origin(&mut self, index: usize, name: &str, span: Span) -> Option<Origin> {
+        match self.wanted.contexts.get(name) {
+            Some(NamedContext::Directory) => return Some(Origin::Context(name.to_owned())),
+            Some(NamedContext::Image(image)) => {
+                return self
+                    .image(&image.clone(), None, span, "")
+                    .map(|(origin, _)| origin);
             }
-            None => Some(Diagnostic::error(span, "the platform cannot be read")),
+            None => {}
+        }
+        if let Some(earlier) = stages::find(&self.stages, index, name) {
+            return self.stage(earlier).map(Origin::Stage);
+        }
+        let note = match stages::find(&self.stages, self.stages.len(), name) {
+            Some(_) => "a stage can only use stages above it",
+            None => "",
+        };
+        self.image(name, None, span, note).map(|(origin, _)| origin)
+    }
+
+    /// The stages that `--after` names, planned.
+    fn after(&mut self, index: usize, stage: &Stage<'_>) -> Vec<usize> {
+        let mut needs = Vec::new();
+        for flag in stage.from.flags_named("after") {
+            let Some(name) = self.flag_value(flag) else {
+                continue;
+            };
+            match stages::find(&self.stages, index, &name) {
+                Some(earlier) => needs.extend(self.stage(earlier)),
+                None => {
+                    let finding = Diagnostic::error(flag.span, format!("there is no stage `{name}` above"));
+                    self.findings
+                        .push(finding.with_note("expected the name or number of a stage above"));
+                }
+            }
+        }
+        needs
+    }
+
+    /// The value of a flag of FROM.
+    fn flag_value(&mut self, flag: &Flag) -> Option<String> {
+        let lookup = |name: &str| self.globals.value(name);
+        stages::expanded(
+            flag.value.as_ref()?,
+            self.file.escape,
+            &lookup,
+            &mut self.findings,
+        )
+    }
+
+    /// `FROM --platform`; the outer `None`, with a finding, if it is none.
+    fn platform(&mut self, stage: &Stage<'_>) -> Option<Option<Platform>> {
+        let Some(flag) = stage.from.flag("platform") else {
+            return Some(None);
+        };
+        let value = self.flag_value(flag)?;
+        match value.parse() {
+            Ok(platform) => Some(Some(platform)),
+            Err(_) => {
+                let finding = Diagnostic::error(flag.span, format!("`{value}` is no platform"));
+                self.findings
+                    .push(finding.with_note("expected OS/ARCHITECTURE[/VARIANT], such as linux/arm64"));
+                None
+            }
         }
     }
 

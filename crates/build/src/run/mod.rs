@@ -15,7 +15,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use osmith_container::root::{MountPoints, ReadOnlyRoot, RootError, overlay_attributes, set_metadata};
+use osmith_container::root::{
+    MountPoints, ReadOnlyRoot, RootError, Target, overlay_attributes, set_metadata,
+};
 use osmith_formats::tree::{Content, Tree};
 use osmith_image::layer::Layer;
 use osmith_image::store::Store;
@@ -44,6 +46,21 @@ pub struct RunSpec {
     pub network: Network,
     /// What it sees and what is in no layer: name service configuration, the script of a heredoc, caches, secrets.
     pub mounts: Vec<Mount>,
+    /// Trees that it sees.
+    pub trees: Vec<TreeMount>,
+}
+
+/// A tree that a command sees beside its own.
+#[derive(Debug, Clone)]
+pub struct TreeMount {
+    /// Where: an absolute path.
+    pub target: PathBuf,
+    /// The tree; its contents are in the store.
+    pub tree: Tree<Content>,
+    /// The name of the only file that is shown; `None` for the whole tree.
+    pub file: Option<PathBuf>,
+    /// Whether it can be written to. What is written is thrown away.
+    pub is_writable: bool,
 }
 
 /// What the commands of a build run on. The read-only part of their root file system is kept from one command to the
@@ -79,7 +96,7 @@ impl<'s> BuildRoot<'s> {
         step: StepId,
     ) -> Result<Layer, RunError> {
         observer.require_running()?;
-        let mount_points = Rc::new(MountPoints::new(base, &spec.mounts)?);
+        let mount_points = Rc::new(MountPoints::new(base, &spec.targets()?)?);
         let directory = self.store.work_directory()?;
         let work = Work {
             directory: directory.path(),
@@ -95,8 +112,20 @@ impl<'s> BuildRoot<'s> {
             });
         };
         work.renew(SCRATCH)?;
-        let exit = self.root.with(&mount_points, |lower| {
-            let sandbox = work.sandbox(lower, spec, &mount_points)?;
+        let trees: Vec<Rc<MountPoints>> = spec.trees.iter().map(TreeMount::points).collect();
+        let exit = self.root.with(&mount_points, |lower, kind| {
+            let mut sandbox = work.sandbox(lower, spec, &mount_points)?;
+            let mut shown: Vec<ReadOnlyRoot<'_>> = Vec::new();
+            for (number, (mount, tree)) in spec.trees.iter().zip(&trees).enumerate() {
+                let mut root = ReadOnlyRoot::new(self.store);
+                let lower = root.lower(kind, tree)?;
+                sandbox.mounts.push(work.tree_mount(mount, tree, lower, number)?);
+                shown.push(root);
+            }
+            // What is mounted first must not hide what comes after it.
+            sandbox
+                .mounts
+                .sort_by_key(|mount| mount.target.components().count());
             Ok(sandbox.run(&on_line, || observer.interrupted())?)
         })?;
         if exit != Exit::Code(0) {
@@ -115,7 +144,59 @@ struct Work<'a> {
     directory: &'a Path,
 }
 
+impl RunSpec {
+    fn targets(&self) -> Result<Vec<Target<'_>>, RootError> {
+        let trees = self.trees.iter().map(|mount| {
+            Ok(Target {
+                path: &mount.target,
+                is_directory: mount.file.is_none(),
+            })
+        });
+        let mut targets: Vec<Target<'_>> = self
+            .mounts
+            .iter()
+            .map(Target::of)
+            .chain(trees)
+            .collect::<Result<_, RootError>>()?;
+        targets.sort_by_key(|target| target.path.components().count());
+        Ok(targets)
+    }
+}
+
+impl TreeMount {
+    fn points(&self) -> Rc<MountPoints> {
+        Rc::new(MountPoints::none(self.tree.clone()))
+    }
+}
+
 impl Work<'_> {
+    fn tree_mount(
+        &self,
+        mount: &TreeMount,
+        points: &MountPoints,
+        lower: Lower,
+        number: usize,
+    ) -> Result<Mount, RootError> {
+        let attributes = overlay_attributes();
+        let root = match mount.is_writable {
+            false => Root::ReadOnly { lower, attributes },
+            true => {
+                let upper = self.renew(&format!("{UPPER}{number}"))?;
+                set_metadata(&upper, points.tree.inode(points.tree.root()))?;
+                Root::Overlay {
+                    lower,
+                    upper,
+                    work: self.renew(&format!("{WORK}{number}"))?,
+                    attributes,
+                }
+            }
+        };
+        let path = Path::new("/").join(mount.file.as_deref().unwrap_or(Path::new("")));
+        let mut shown = Mount::new(&mount.target, Source::Tree { root, path });
+        shown.read_only = !mount.is_writable;
+        Ok(shown)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }

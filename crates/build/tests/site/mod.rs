@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use osmith_build::plan::Platforms;
+use osmith_build::plan::{ImageFormat, Platforms};
 use osmith_build::{BuildError, BuiltImage, ContainerfileText, NameService, Request, build};
 use osmith_formats::tree::{Content, Node, Tree};
 use osmith_image::Platform;
 use osmith_image::store::{Access, Store};
 use osmith_report::{Failure, Silent};
+use osmith_testing::oracle;
 use serde_json::Map;
 
 pub(crate) struct Site {
@@ -63,12 +64,17 @@ impl Site {
             build_args: BTreeMap::new(),
             target: None,
             squash: false,
+            contexts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            format: ImageFormat::Oci,
             no_cache: false,
             jobs: 2,
             platforms: Platforms {
                 target: platform(),
                 build: platform(),
             },
+            is_platform_given: false,
             created: 1_700_000_000,
             timestamp: None,
             name_service: NameService::default(),
@@ -116,6 +122,33 @@ impl Site {
         }
         text
     }
+}
+
+const BASE: &str = "FROM scratch
+COPY --chmod=0755 busybox /bin/
+COPY passwd group /etc/
+COPY <<init /tmp/
+init
+";
+
+/// A site whose image `localhost/base` has busybox; `None`, visibly, where RUN cannot be tried.
+pub(crate) fn busybox_site() -> Option<Site> {
+    let busybox: std::path::PathBuf = oracle::require("busybox")?;
+    if !oracle::require_root("RUN") {
+        return None;
+    }
+    let site = Site::new(&[
+        ("passwd", "root:x:0:0::/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n"),
+        ("group", "root:x:0:\nweb:x:33:\nlogs:x:50:web\n"),
+    ]);
+    std::fs::copy(busybox, site.context.join("busybox")).unwrap();
+    let applets = "[\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]";
+    let mut request = site.request(&format!("{BASE}RUN {applets}\n"));
+    request.tags = vec!["localhost/base".parse().unwrap()];
+    if let Err(error) = build(&site.store, &request, &Silent) {
+        panic!("{}", told(&error));
+    }
+    Some(site)
 }
 
 pub(crate) fn told(error: &BuildError) -> String {

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use osmith_build::plan::Platforms;
+use osmith_build::plan::{ImageFormat, Platforms};
 use osmith_build::{ContainerfileText, NameService, Request, build as build_image};
 use osmith_image::store::Store;
 use osmith_image::{ImageConfig, host_architecture};
@@ -37,9 +37,14 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
             build_args: build_args(&args.build_arg),
             target: args.target.clone(),
             squash: args.squash,
+            contexts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            format: ImageFormat::Oci,
             no_cache: args.no_cache,
             jobs: args.jobs.map_or_else(host_parallelism, NonZeroUsize::get),
             platforms: platforms(),
+            is_platform_given: false,
             created: seconds_since_1970(),
             timestamp: args.timestamp,
             name_service: NameService {

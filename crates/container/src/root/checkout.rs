@@ -97,6 +97,11 @@ pub(super) fn update(
     update.directory(directory, old.map(|_| root), new.root())
 }
 
+/// Writes a tree, its files as copies, into the empty directory.
+pub fn write_tree(directory: &Path, tree: &Tree<Content>, store: &Store) -> Result<(), RootError> {
+    update(directory, None, tree, &Copies { store })
+}
+
 /// A tree, and the names of each inode that has several.
 struct Names<'t> {
     tree: &'t Tree<Content>,

@@ -23,9 +23,9 @@ use osmith_sys::sandbox::{Lower, SandboxError, Stage};
 use osmith_sys::userns;
 use rustix::io::Errno;
 
-pub use checkout::set_metadata;
+pub use checkout::{set_metadata, write_tree};
 pub use error::RootError;
-pub use mount_points::MountPoints;
+pub use mount_points::{MountPoints, Target};
 
 use lower::KeptLower;
 
@@ -69,17 +69,17 @@ impl<'s> ReadOnlyRoot<'s> {
         }
     }
 
-    /// Calls `start` with the tree as a lower, of the first kind that this machine can mount: `start` is called again
-    /// with another one if mounting it is what failed.
+    /// Calls `start` with the tree as a lower, of the first kind that this machine can mount, and that kind: `start` is
+    /// called again with another one if mounting it is what failed.
     pub fn with<T>(
         &mut self,
         tree: &Rc<MountPoints>,
-        mut start: impl FnMut(Lower) -> Result<T, RootError>,
+        mut start: impl FnMut(Lower, LowerKind) -> Result<T, RootError>,
     ) -> Result<T, RootError> {
         let mut refusals = Vec::new();
         for kind in self.kinds()? {
             let lower = self.lower(kind, tree)?;
-            match start(lower) {
+            match start(lower, kind) {
                 Err(RootError::Sandbox(SandboxError::SetUp {
                     stage: Stage::Root,
                     error,
@@ -107,8 +107,9 @@ impl<'s> ReadOnlyRoot<'s> {
         })
     }
 
-    /// The tree as a lower: the one before, brought up to date, or a new one.
-    fn lower(&mut self, kind: LowerKind, tree: &Rc<MountPoints>) -> Result<Lower, RootError> {
+    /// The tree as a lower of that kind: the one before, brought up to date, or a new one. It is there as long as this
+    /// lives and shows no other tree.
+    pub fn lower(&mut self, kind: LowerKind, tree: &Rc<MountPoints>) -> Result<Lower, RootError> {
         let kept = self.lower.take().filter(|lower| lower.kind == kind);
         let updated = kept.and_then(|mut lower| lower.show(self.store, tree).is_ok().then_some(lower));
         let lower = match updated {

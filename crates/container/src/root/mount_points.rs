@@ -16,6 +16,33 @@ const LINKS_MAX: u32 = 40;
 /// Directories that the sandbox mounts something on.
 const DIRECTORIES: [&str; 3] = ["/proc", "/sys", "/dev"];
 
+/// Where something is to be mounted.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'t> {
+    /// The absolute path.
+    pub path: &'t Path,
+    /// Whether it is a directory or a file.
+    pub is_directory: bool,
+}
+
+impl<'t> Target<'t> {
+    /// The target of a mount that shows no tree; of a part of a tree, the caller knows what it is.
+    pub fn of(mount: &'t Mount) -> Result<Self, RootError> {
+        let is_directory = match &mount.source {
+            Source::File { .. } => false,
+            Source::Memory { .. } | Source::Tree { .. } => true,
+            Source::Machine(path) => {
+                let failed = |error: std::io::Error| OsError::from_io("look at", path.display(), &error);
+                path.metadata().map_err(failed)?.is_dir()
+            }
+        };
+        Ok(Target {
+            path: &mount.target,
+            is_directory,
+        })
+    }
+}
+
 /// A tree with mount points.
 pub struct MountPoints {
     /// The tree.
@@ -25,9 +52,9 @@ pub struct MountPoints {
 }
 
 impl MountPoints {
-    /// Adds to `base` what is missing of the system's directories and of the targets of `mounts`. Symbolic links are
-    /// followed, inside the tree, as they will be when mounting.
-    pub fn new(base: &Tree<Content>, mounts: &[Mount]) -> Result<Self, RootError> {
+    /// Adds to `base` what is missing of the system's directories and of `targets`. Symbolic links are followed, inside
+    /// the tree, as they will be when mounting.
+    pub fn new(base: &Tree<Content>, targets: &[Target<'_>]) -> Result<Self, RootError> {
         let mut points = MountPoints {
             tree: base.clone(),
             added: BTreeSet::new(),
@@ -35,18 +62,29 @@ impl MountPoints {
         for directory in DIRECTORIES {
             points.add_directory(directory.as_bytes())?;
         }
-        for mount in mounts {
-            let target = &mount.target;
+        for target in targets {
             // What is below the sandbox's own file systems needs nothing in the tree.
-            if DIRECTORIES.iter().any(|directory| target.starts_with(directory)) {
+            if DIRECTORIES
+                .iter()
+                .any(|directory| target.path.starts_with(directory))
+            {
                 continue;
             }
-            match shows_directory(&mount.source)? {
-                true => points.add_directory(target.as_os_str().as_bytes())?,
-                false => points.add_file(target.as_os_str().as_bytes())?,
+            let path = target.path.as_os_str().as_bytes();
+            match target.is_directory {
+                true => points.add_directory(path)?,
+                false => points.add_file(path)?,
             }
         }
         Ok(points)
+    }
+
+    /// A tree as it is, on which nothing is mounted.
+    pub fn none(tree: Tree<Content>) -> Self {
+        MountPoints {
+            tree,
+            added: BTreeSet::new(),
+        }
     }
 
     /// Whether the path is a mount point, or a directory on the way to one, that the base does not have.
@@ -184,22 +222,6 @@ impl Place {
     }
 }
 
-/// Whether it is mounted on a directory, not on a file.
-fn shows_directory(source: &Source) -> Result<bool, RootError> {
-    match source {
-        Source::File { .. } => Ok(false),
-        Source::Memory { .. } => Ok(true),
-        // A tree is shown as a whole, or one file of it.
-        Source::Tree { path, .. } => Ok(path == Path::new("/")),
-        Source::Machine(path) => {
-            let metadata = path
-                .metadata()
-                .map_err(|error| OsError::from_io("look at", path.display(), &error))?;
-            Ok(metadata.is_dir())
-        }
-    }
-}
-
 /// What a directory has that no layer speaks of.
 fn plain_directory(like: &Metadata) -> Metadata {
     Metadata {
@@ -254,12 +276,16 @@ mod tests {
         tree
     }
 
-    fn mounts(files: &[&str]) -> Vec<Mount> {
-        files.iter().map(|path| Mount::file(path, 0o644, "")).collect()
+    fn targets<'t>(files: &[&'t str]) -> Vec<Target<'t>> {
+        let target = |path: &&'t str| Target {
+            path: Path::new(*path),
+            is_directory: false,
+        };
+        files.iter().map(target).collect()
     }
 
     fn added(lines: &[&str], files: &[&str]) -> Result<Vec<String>, RootError> {
-        let points = MountPoints::new(&tree(lines), &mounts(files))?;
+        let points = MountPoints::new(&tree(lines), &targets(files))?;
         let text = |path: &Vec<u8>| String::from_utf8(path.clone()).unwrap();
         let added: Vec<String> = points.added.iter().map(text).collect();
         for path in &added {
@@ -274,7 +300,7 @@ mod tests {
     fn what_is_missing_is_added_and_parents_keep_their_metadata() {
         let base = tree(&["etc/", "etc/hosts"]);
         let files = ["/etc/resolv.conf", "/etc/hosts", "/run/a/b", "/dev/pipes/x"];
-        let points = MountPoints::new(&base, &mounts(&files)).unwrap();
+        let points = MountPoints::new(&base, &targets(&files)).unwrap();
         let paths: Vec<_> = points
             .added
             .iter()

@@ -12,6 +12,7 @@
 //! images/<64 hex>                   JSON: an image that exists, by the digest of its manifest
 //! names/<domain>/<path>:<tag>       the digest of a manifest
 //! cache/<2 hex>/<62 hex>            what builds remember, by key
+//! mounts/<64 hex>/                  directories that RUN steps keep from build to build
 //! tmp/                              unfinished files; emptied when nobody uses the store
 //! ```
 //!
@@ -27,6 +28,7 @@ mod files;
 mod images;
 mod intake;
 mod layers;
+mod mounts;
 mod objects;
 mod origins;
 mod outgoing;
@@ -51,6 +53,7 @@ pub(crate) use error::{io_class, io_hints};
 pub use images::{DamagedImage, Image, ImageParts, LayerSource, Listed, Listing};
 pub(crate) use intake::{Contents, Intake, ObjectBytes, Slot, WHOLE_MAX_BYTES};
 pub use layers::TarStream;
+pub use mounts::{CacheIdentity, CacheMount, CacheSharing, ListedCache};
 pub use objects::{ContentReader, ObjectWriter};
 pub use outgoing::Encoding;
 pub(crate) use outgoing::{IncomingBlob, OutgoingBytes, OwnLayer, Prepared};
