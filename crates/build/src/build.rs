@@ -11,10 +11,11 @@ use osmith_report::{Event, Observer, Outcome, Severity as Loudness, Step, StepId
 use crate::bases::{BaseImageSet, StoreImages};
 use crate::commit::commit;
 use crate::containerfile::{Diagnostic, Source, parse};
-use crate::context::Context;
+use crate::context::{Context, IgnorePlaces};
 use crate::error::{BuildError, Findings};
 use crate::execute::{Workplace, execute};
 use crate::plan::{ImageFormat, NamedContext, Plan, Platforms, Wanted, plan};
+use crate::times::Times;
 
 /// A Containerfile's text.
 #[derive(Debug, Clone)]
@@ -54,11 +55,25 @@ impl ExtraContext {
     }
 }
 
+/// Which layers become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Squash {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those that are not the base image's.
+    New,
+    /// All.
+    All,
+}
+
 /// What is to be built.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The directory that COPY and ADD read.
     pub context: PathBuf,
+    /// The file that says what COPY and ADD leave out; if not given, those that are in their usual places.
+    pub ignore_file: Option<PathBuf>,
     /// The Containerfile.
     pub containerfile: ContainerfileText,
     /// The names of the image.
@@ -67,8 +82,8 @@ pub struct Request {
     pub build_args: BTreeMap<String, String>,
     /// The stage to build, by name or number; the last one if not given.
     pub target: Option<String>,
-    /// Whether all new layers become one.
-    pub squash: bool,
+    /// Which layers become one.
+    pub squash: Squash,
     /// Further contexts, by name.
     pub contexts: BTreeMap<String, ExtraContext>,
     /// What RUN steps may see, by name; it is in no layer, history or key.
@@ -87,17 +102,30 @@ pub struct Request {
     pub is_platform_given: bool,
     /// The present time, in seconds since 1970.
     pub created: i64,
-    /// The time that the image and every file in its new layers get, in seconds since 1970.
-    pub timestamp: Option<i64>,
+    /// Times that do not depend on that.
+    pub times: Times,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// Whether the annotations of the base image are taken over.
+    pub inherits_annotations: bool,
+    /// Labels beside those of the Containerfile.
+    pub labels: BTreeMap<String, String>,
     /// For RUN.
     pub name_service: NameService,
 }
 
 impl Request {
+    fn ignore_places(&self) -> IgnorePlaces<'_> {
+        match &self.ignore_file {
+            Some(path) => IgnorePlaces::File(path),
+            None => IgnorePlaces::Beside(self.containerfile.path.as_deref()),
+        }
+    }
+
     /// The time of what the build makes itself.
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp {
-            seconds: self.timestamp.unwrap_or(self.created),
+            seconds: self.times.created().unwrap_or(self.created),
             nanoseconds: 0,
         }
     }
@@ -138,7 +166,7 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
     };
     let plan = plan(&parsed.containerfile, &wanted, &mut images)
         .map_err(|findings| Findings::new(source, findings))?;
-    let context = Context::open(store, &request.context, request.containerfile.path.as_deref())?;
+    let context = Context::open(store, &request.context, request.ignore_places())?;
     if let Some(text) = context.warning() {
         observer.observe(Event::Message {
             severity: Loudness::Warning,
@@ -165,13 +193,9 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
         &request.platforms.target.architecture,
         &request.platforms.target.os,
     );
-    let image = commit(
-        store,
-        request,
-        target.map_or(&empty, |stage| &stage.config),
-        built,
-        observer,
-    );
+    let mut config = target.map_or(empty, |stage| stage.config.clone());
+    config.config.labels.extend(request.labels.clone());
+    let image = commit(store, request, &config, built, observer);
     let (outcome, summary) = match &image {
         Ok(image) => (Outcome::Done, image.id().hex()),
         Err(_) => (Outcome::Failed, String::new()),
@@ -194,7 +218,10 @@ fn named_contexts<'s>(
     let mut contexts = BTreeMap::new();
     for (name, context) in &request.contexts {
         if let ExtraContext::Directory(path) = context {
-            contexts.insert(name.clone(), Context::open(store, path, None)?);
+            contexts.insert(
+                name.clone(),
+                Context::open(store, path, IgnorePlaces::Beside(None))?,
+            );
         }
     }
     Ok(contexts)

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use osmith_image::layer::{LayerId, squash};
+use osmith_image::layer::{LayerId, diff, empty_tree, squash};
 use osmith_image::store::{Image, ImageParts, LayerSource, Store};
-use osmith_image::{History, ImageConfig, rfc3339};
+use osmith_image::{History, ImageConfig, ManifestFormat, rfc3339};
 use osmith_report::Observer;
 
-use crate::Request;
 use crate::built::{Built, Past};
 use crate::error::BuildError;
 use crate::key::{Key, KeyHasher, chain};
+use crate::plan::ImageFormat;
+use crate::{Request, Squash};
 
 const CREATED: &str = "org.opencontainers.image.created";
 const BASE_NAME: &str = "org.opencontainers.image.base.name";
@@ -24,19 +25,25 @@ pub(crate) fn commit(
     mut built: Built,
     observer: &dyn Observer,
 ) -> Result<Image, BuildError> {
-    if request.squash {
-        squash_new_layers(store, request, &mut built)?;
+    let mut config = config.clone();
+    match request.squash {
+        Squash::Nothing => {}
+        Squash::New => squash_new_layers(store, request, &mut built)?,
+        Squash::All => squash_all_layers(store, request, &mut config, &mut built)?,
     }
-    let key = image_key(config, &built);
+    let key = image_key(&config, &built);
     let created = created(store, request, &key)?;
     let text = rfc3339(created);
-    let mut config = config.clone();
     config.created = Some(text.clone());
     config.history.extend(history(&built, &text));
     let parts = ImageParts {
         config,
         layers: built.sources.clone(),
-        annotations: annotations(&built, &text),
+        annotations: annotations(request, &built, &text),
+        format: match request.format {
+            ImageFormat::Oci => ManifestFormat::Oci,
+            ImageFormat::Docker => ManifestFormat::Docker,
+        },
     };
     let image = store.commit_image(parts, &request.tags, observer)?;
     store.cache_put(&key, &created.to_le_bytes(), &[])?;
@@ -45,8 +52,8 @@ pub(crate) fn commit(
 
 /// When the image was made: the first time, if it was made before.
 fn created(store: &Store, request: &Request, key: &Key) -> Result<i64, BuildError> {
-    if let Some(timestamp) = request.timestamp {
-        return Ok(timestamp);
+    if let Some(created) = request.times.created() {
+        return Ok(created);
     }
     let before = match request.no_cache {
         true => None,
@@ -88,15 +95,18 @@ fn history(built: &Built, created: &str) -> Vec<History> {
     built.past.iter().enumerate().map(entry).collect()
 }
 
-/// The base image's annotations and what is said of every image.
-fn annotations(built: &Built, created: &str) -> BTreeMap<String, String> {
+/// The base image's annotations, what is said of every image, and what was asked for.
+fn annotations(request: &Request, built: &Built, created: &str) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::new();
     if let Some((name, image)) = &built.base {
-        annotations = image.manifest.annotations.clone();
+        if request.inherits_annotations {
+            annotations = image.manifest.annotations.clone();
+        }
         annotations.insert(BASE_NAME.to_owned(), name.clone());
         annotations.insert(BASE_DIGEST.to_owned(), image.manifest_digest.to_string());
     }
     annotations.insert(CREATED.to_owned(), created.to_owned());
+    annotations.extend(request.annotations.clone());
     annotations
 }
 
@@ -127,6 +137,43 @@ fn squash_new_layers(store: &Store, request: &Request, built: &mut Built) -> Res
     for (index, past) in built.past.iter_mut().enumerate() {
         past.has_layer = Some(index) == last;
     }
+    Ok(())
+}
+
+/// All layers become one, and all steps one entry of the history. The base is only named.
+fn squash_all_layers(
+    store: &Store,
+    request: &Request,
+    config: &mut ImageConfig,
+    built: &mut Built,
+) -> Result<(), BuildError> {
+    let key = KeyHasher::new("osmith build 1: squash all")
+        .bytes(chain(&built.layers))
+        .bytes(request.times.key())
+        .finish();
+    let known = match request.no_cache {
+        true => None,
+        false => store.cache_get(&key)?.and_then(|bytes| Key::try_from(bytes).ok()),
+    };
+    let layer = match known {
+        Some(known) => LayerId::new(known),
+        None => {
+            let tree = store.merge(&built.layers)?;
+            let mut layer = diff(&empty_tree(), &tree);
+            layer.map_mtimes(|time| request.times.of_file(time));
+            store.put_layer(&layer)?
+        }
+    };
+    store.cache_put(&key, layer.as_bytes(), &[layer])?;
+    built.base_layers = 0;
+    built.layers = vec![layer];
+    built.sources = vec![LayerSource::Own(layer)];
+    config.history.clear();
+    let last = built.past.pop();
+    built.past = vec![Past {
+        text: last.map_or_else(|| "/bin/sh -c #(nop) FROM".to_owned(), |past| past.text),
+        has_layer: true,
+    }];
     Ok(())
 }
 

@@ -30,8 +30,10 @@ mod key;
 pub mod plan;
 pub mod run;
 mod stage;
+mod times;
 
-pub use build::{BuiltImage, ContainerfileText, ExtraContext, NameService, Request, build};
+pub use build::{BuiltImage, ContainerfileText, ExtraContext, NameService, Request, Squash, build};
 pub use context::ContextError;
 pub use copy::{ArchiveError, BadMode, SelectError};
 pub use error::{BuildError, Findings, StepError};
+pub use times::Times;

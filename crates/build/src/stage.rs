@@ -1,7 +1,7 @@
 //! A stage while it is built: its tree, its layers, and what the cache knows of them.
 
 use osmith_container::users::{Accounts, Owner};
-use osmith_formats::tree::{Node, Timestamp};
+use osmith_formats::tree::Node;
 use osmith_image::layer::{Layer, LayerId, empty_tree};
 use osmith_image::store::{LayerSource, Store};
 use osmith_report::Observer;
@@ -132,7 +132,7 @@ impl<'b> Stage<'b> {
         KeyHasher::new(purpose)
             .bytes(&platform.os)
             .bytes(&platform.architecture)
-            .option(self.request.timestamp.map(i64::to_le_bytes))
+            .bytes(self.request.times.key())
     }
 
     pub(crate) fn cached(&self, key: &Key) -> Result<Option<LayerId>, StepError> {
@@ -240,12 +240,7 @@ impl<'b> Stage<'b> {
     }
 
     fn put(&self, mut layer: Layer) -> Result<LayerId, StepError> {
-        if let Some(seconds) = self.request.timestamp {
-            layer.map_mtimes(|_| Timestamp {
-                seconds,
-                nanoseconds: 0,
-            });
-        }
+        layer.map_mtimes(|time| self.request.times.of_file(time));
         Ok(self.store.put_layer(&layer)?)
     }
 

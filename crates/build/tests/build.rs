@@ -116,7 +116,7 @@ fn squash_makes_one_layer_of_the_new_ones() {
     site.build("FROM scratch\nCOPY a /base\n");
     let mut request = site.request("FROM localhost/test\nCOPY a /x\nCOPY b /x\nCOPY b /base\nWORKDIR /w\n");
     let plain = build(&site.store, &request, &Silent).unwrap();
-    request.squash = true;
+    request.squash = osmith_build::Squash::New;
     request.tags = vec!["localhost/squashed".parse().unwrap()];
     request.containerfile.bytes =
         [b"FROM localhost/test\n", &b"COPY b /y\nCOPY a /y\nLABEL z=1"[..]].concat();
@@ -224,7 +224,7 @@ fn build_arguments_and_automatic_variables() {
 fn a_timestamp_is_everywhere() {
     let site = Site::new(&[("a", "A")]);
     let mut request = site.request("FROM scratch\nCOPY a /d/\n");
-    request.timestamp = Some(86_400);
+    request.times = osmith_build::Times::All(86_400);
     let built = build(&site.store, &request, &Silent).unwrap();
     assert_eq!(
         built.image.config.created.as_deref(),

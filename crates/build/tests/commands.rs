@@ -155,7 +155,7 @@ fn squashed_commands_leave_no_trace_of_what_is_gone() {
     let mut request = site.request(
         "FROM localhost/base\nRUN echo secret > /secret\nWORKDIR /w\nRUN rm /secret && rm /tmp/init && rmdir /w\n",
     );
-    request.squash = true;
+    request.squash = osmith_build::Squash::New;
     let built = build(&site.store, &request, &Silent).unwrap();
     let layers = built.image.layers(&site.store).unwrap();
     let last = site.store.layer(layers.last().unwrap()).unwrap();

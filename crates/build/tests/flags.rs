@@ -142,3 +142,67 @@ fn what_is_wrong_with_flags_is_said() {
     .into();
     insta::assert_snapshot!(told(&build(&site.store, &request, &Silent).unwrap_err()));
 }
+
+#[test]
+fn everything_in_one_layer() {
+    let site = Site::new(&[("a", "A"), ("b", "B")]);
+    let mut request = site.request("FROM scratch\nCOPY a /x/\nCOPY b /y/\n");
+    request.tags = vec!["localhost/base".parse().unwrap()];
+    build(&site.store, &request, &Silent).unwrap();
+    let mut request = site.request("FROM localhost/base\nENV e=1\nCOPY a /z/\nCOPY b /z/\n");
+    request.squash = osmith_build::Squash::All;
+    let built = build(&site.store, &request, &Silent).unwrap();
+    assert_eq!(built.image.layers(&site.store).unwrap().len(), 1);
+    let history = &built.image.config.history;
+    assert_eq!((history.len(), history[0].empty_layer), (1, false));
+    assert_eq!(
+        site.listing(&built),
+        site.listing(&site.build("FROM localhost/base\nENV e=1\nCOPY a /z/\nCOPY b /z/\n"))
+    );
+}
+
+#[test]
+fn no_new_file_is_newer_than_the_epoch() {
+    let site = Site::new(&[("old", "O"), ("new", "N")]);
+    let at = |seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let touch = |name: &str, seconds| {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(site.context.join(name))
+            .unwrap();
+        file.set_modified(at(seconds)).unwrap();
+    };
+    touch("old", 1000);
+    touch("new", 2000);
+    let times = |clamps_files| {
+        let mut request = site.request("FROM scratch\nCOPY . /\n");
+        request.times = osmith_build::Times::Epoch {
+            seconds: 1500,
+            clamps_files,
+        };
+        let built = build(&site.store, &request, &Silent).unwrap();
+        let tree = site.tree(&built);
+        let mtime = |path: &[u8]| tree.inode(tree.lookup(path).unwrap()).metadata.mtime.seconds;
+        (built.image.config.created, mtime(b"old"), mtime(b"new"))
+    };
+    let created = Some("1970-01-01T00:25:00Z".to_owned());
+    assert_eq!(times(true), (created.clone(), 1000, 1500));
+    assert_eq!(times(false), (created, 1000, 2000));
+}
+
+#[test]
+fn labels_and_annotations_of_the_request() {
+    let site = Site::new(&[]);
+    let mut request = site.request("FROM scratch\nLABEL a=1 b=2\n");
+    request.labels = [("b".to_owned(), "3".to_owned())].into();
+    request.annotations = [("note".to_owned(), "n".to_owned())].into();
+    let built = build(&site.store, &request, &Silent).unwrap();
+    assert_eq!(built.image.config.config.labels["b"], "3");
+    assert_eq!(built.image.manifest.annotations["note"], "n");
+    let child = site.build("FROM localhost/test\n");
+    assert_eq!(child.image.manifest.annotations["note"], "n");
+    let mut request = site.request("FROM localhost/test\n");
+    request.inherits_annotations = false;
+    let child = build(&site.store, &request, &Silent).unwrap();
+    assert!(!child.image.manifest.annotations.contains_key("note"));
+}

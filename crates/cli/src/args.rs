@@ -4,19 +4,21 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod build;
 mod disk;
 mod image;
 mod image_builder;
 mod machine;
 mod registry;
 
+pub(crate) use build::{BuildArgs, BuildFormat};
 pub(crate) use disk::{
     DiskArgs, DiskCompression, DiskType, InstallArgs, InstallCommand, InstallImageArgs, ToDiskArgs,
     ToFilesystemArgs,
 };
 pub(crate) use image::{
-    BuildArgs, DigestArgs, FsckArgs, ImagesArgs, ImportArgs, InspectArgs, LayerCompression, ListFormat,
-    LoadArgs, PruneArgs, RmiArgs, SaveArgs, SaveFormat, TagArgs,
+    DigestArgs, FsckArgs, ImagesArgs, ImportArgs, InspectArgs, LayerCompression, ListFormat, LoadArgs,
+    PruneArgs, RmiArgs, SaveArgs, SaveFormat, TagArgs,
 };
 pub(crate) use image_builder::{ImageBuilder, Owner};
 pub(crate) use machine::{
@@ -87,7 +89,7 @@ pub(crate) enum ProgressMode {
 /// The verbs: podman's for images, bootc's for machines, bootc-image-builder's for disks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Build(BuildArgs),
+    Build(Box<BuildArgs>),
     Import(ImportArgs),
     Images(ImagesArgs),
     Inspect(InspectArgs),

@@ -214,6 +214,7 @@ fn make_image(store: &Store, tree: &Path) -> Vec<(osmith_formats::verity::Digest
         config: ImageConfig::new("amd64", "linux"),
         layers: vec![LayerSource::Own(layer)],
         annotations: Default::default(),
+        format: osmith_image::ManifestFormat::Oci,
     };
     store.commit_image(parts, &[name()], &Silent).unwrap();
     objects.sort();

@@ -94,6 +94,7 @@ pub fn import(
         config: config(&options),
         layers: vec![LayerSource::Own(id)],
         annotations: Default::default(),
+        format: crate::manifest::ManifestFormat::Oci,
     };
     Ok(store.commit_image(parts, &options.names, observer)?)
 }

@@ -26,7 +26,8 @@ pub use digest::{DigestError, Digesting, Sha256Digest};
 pub use import::{ChangeError, ImportError, ImportOptions, import};
 pub use intake::{IntakeError, IntakeOptions, Transferred};
 pub use manifest::{
-    Descriptor, Index, JSON_MAX_BYTES, JsonError, Manifest, ManifestOrIndex, Platform, media_type,
+    Descriptor, Index, JSON_MAX_BYTES, JsonError, Manifest, ManifestFormat, ManifestOrIndex, Platform,
+    media_type,
 };
 pub use platform::PlatformError;
 pub use reference::{Location, Reference, ReferenceError};

@@ -34,6 +34,15 @@ pub mod media_type {
     /// Docker's image configuration.
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
+    /// Docker's media type of a layer; `None` if it has none, as for zstd.
+    pub fn docker_layer(media_type: &str) -> Option<&'static str> {
+        match oci_layer(media_type).unwrap_or(media_type) {
+            LAYER_TAR => Some("application/vnd.docker.image.rootfs.diff.tar"),
+            LAYER_GZIP => Some("application/vnd.docker.image.rootfs.diff.tar.gzip"),
+            _ => None,
+        }
+    }
+
     /// The OCI media type of one of Docker's layers.
     pub fn oci_layer(docker: &str) -> Option<&'static str> {
         match docker.strip_prefix("application/vnd.docker.image.rootfs.diff.")? {
@@ -43,6 +52,16 @@ pub mod media_type {
             _ => None,
         }
     }
+}
+
+/// Whose form a manifest has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ManifestFormat {
+    /// That of the Open Container Initiative.
+    #[default]
+    Oci,
+    /// Docker's, schema 2. Its layers are compressed with gzip, and it has no annotations.
+    Docker,
 }
 
 /// JSON of images that is larger than this is not read.
@@ -235,6 +254,26 @@ impl Platform {
 }
 
 impl Manifest {
+    /// Whose form it has.
+    pub fn format(&self) -> ManifestFormat {
+        match self.media_type.as_deref() {
+            Some(media_type::DOCKER_MANIFEST) => ManifestFormat::Docker,
+            _ => ManifestFormat::Oci,
+        }
+    }
+
+    /// The same in Docker's form; `None` if a layer has no media type there.
+    pub fn into_docker(mut self) -> Option<Self> {
+        self.media_type = Some(media_type::DOCKER_MANIFEST.to_owned());
+        self.config.media_type = media_type::DOCKER_CONFIG.to_owned();
+        self.annotations.clear();
+        for layer in &mut self.layers {
+            layer.media_type = media_type::docker_layer(&layer.media_type)?.to_owned();
+            layer.annotations.clear();
+        }
+        Some(self)
+    }
+
     /// An OCI manifest without annotations.
     pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
         Manifest {

@@ -80,6 +80,15 @@ pub enum ContextError {
     Store(#[from] osmith_image::store::StoreError),
 }
 
+/// Where ignore files are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum IgnorePlaces<'p> {
+    /// This one has to be there.
+    File(&'p Path),
+    /// Beside the Containerfile, if that is a file, and in the context.
+    Beside(Option<&'p Path>),
+}
+
 /// Where an ignore file may be, the preferred one first.
 fn ignore_candidates(context: &Path, containerfile: Option<&Path>) -> Vec<PathBuf> {
     let mut candidates = Vec::new();
@@ -122,11 +131,11 @@ fn read_ignore(candidates: &[PathBuf]) -> Result<(Ignore, String, Option<String>
 }
 
 impl<'s> Context<'s> {
-    /// Opens a context. `containerfile` is the path of the Containerfile, if it has one, for the ignore file beside it.
+    /// Opens a context.
     pub(crate) fn open(
         store: &'s Store,
         path: &Path,
-        containerfile: Option<&Path>,
+        places: IgnorePlaces<'_>,
     ) -> Result<Context<'s>, ContextError> {
         let failed = |source: io::Error| ContextError::Open {
             path: path.to_owned(),
@@ -136,7 +145,18 @@ impl<'s> Context<'s> {
         let root =
             rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|errno| failed(errno.into()))?;
         let stat = rustix::fs::fstat(&root).map_err(|errno| failed(errno.into()))?;
-        let (ignore, ignore_name, second_ignore_name) = read_ignore(&ignore_candidates(path, containerfile))?;
+        let candidates = match places {
+            IgnorePlaces::Beside(containerfile) => ignore_candidates(path, containerfile),
+            IgnorePlaces::File(file) => {
+                let failed = |source| ContextError::IgnoreFile {
+                    path: file.to_owned(),
+                    source,
+                };
+                file.metadata().map_err(failed)?;
+                vec![file.to_owned()]
+            }
+        };
+        let (ignore, ignore_name, second_ignore_name) = read_ignore(&candidates)?;
         let memo_key = memo_key(stat.st_dev, stat.st_ino);
         let memo = store.cache_get(&memo_key)?;
         Ok(Context {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use osmith_build::plan::{ImageFormat, Platforms};
-use osmith_build::{BuildError, BuiltImage, ContainerfileText, NameService, Request, build};
+use osmith_build::{BuildError, BuiltImage, ContainerfileText, NameService, Request, Squash, Times, build};
 use osmith_formats::tree::{Content, Node, Tree};
 use osmith_image::Platform;
 use osmith_image::store::{Access, Store};
@@ -55,6 +55,7 @@ impl Site {
     pub(crate) fn request(&self, containerfile: &str) -> Request {
         Request {
             context: self.context.clone(),
+            ignore_file: None,
             containerfile: ContainerfileText {
                 name: "Containerfile".to_owned(),
                 bytes: containerfile.as_bytes().to_vec(),
@@ -63,7 +64,7 @@ impl Site {
             tags: vec!["localhost/test".parse().unwrap()],
             build_args: BTreeMap::new(),
             target: None,
-            squash: false,
+            squash: Squash::Nothing,
             contexts: BTreeMap::new(),
             secrets: BTreeMap::new(),
             agents: BTreeMap::new(),
@@ -76,7 +77,10 @@ impl Site {
             },
             is_platform_given: false,
             created: 1_700_000_000,
-            timestamp: None,
+            times: Times::Own,
+            annotations: BTreeMap::new(),
+            inherits_annotations: true,
+            labels: BTreeMap::new(),
             name_service: NameService::default(),
         }
     }

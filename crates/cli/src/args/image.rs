@@ -1,49 +1,8 @@
 //! The commands on images in the store.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-
-/// Build an image from a Containerfile
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Works as root and as an ordinary user with subordinate ids (/etc/subuid, /etc/subgid).
-Prints the ID of the image.
-
-Examples:
-  osmith build -t localhost/webserver examples/webserver
-  osmith build -t localhost/os:2 -f Containerfile.prod --build-arg CHANNEL=stable .
-  osmith build --target base --no-cache .")]
-pub(crate) struct BuildArgs {
-    /// Name the image; repeatable
-    #[arg(short, long, value_name = "NAME[:TAG]")]
-    pub(crate) tag: Vec<String>,
-    /// The Containerfile [default: CONTEXT/Containerfile, else CONTEXT/Dockerfile; - for standard input]
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-    /// Set a build argument; without a value it is taken from the environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    pub(crate) build_arg: Vec<String>,
-    /// Stop at this stage
-    #[arg(long, value_name = "STAGE")]
-    pub(crate) target: Option<String>,
-    /// Make one layer of all new layers; the base image's layers stay
-    #[arg(long)]
-    pub(crate) squash: bool,
-    /// Run every step, also those whose result is known
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Build at most so many stages at once [default: the number of processors]
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-    /// Creation time of image, history and new files, in seconds since 1970 [default: now; files keep theirs]
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) timestamp: Option<i64>,
-    /// The directory that COPY and ADD read from
-    #[arg(default_value = ".")]
-    pub(crate) context: PathBuf,
-}
 
 /// Make an image of one layer from a root file system archive
 #[derive(Debug, Args)]

@@ -91,7 +91,7 @@ pub(crate) struct PullArgs {
     #[command(flatten)]
     pub(crate) transfer: TransferOptions,
     /// The kind of machine, such as linux/arm64 or linux/arm/v7 [default: this one]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platform: Option<osmith_image::Platform>,
     /// Print only the IDs
     #[arg(short, long)]
@@ -192,19 +192,6 @@ pub(crate) struct LogoutArgs {
     /// The registry
     #[arg(value_name = "REGISTRY", required_unless_present = "all", value_parser = parse_registry)]
     pub(crate) name: Option<String>,
-}
-
-fn parse_platform(text: &str) -> Result<osmith_image::Platform, String> {
-    let mut parts = text.split('/');
-    let (os, architecture, variant) = (parts.next(), parts.next(), parts.next());
-    match (os, architecture, parts.next()) {
-        (Some(os), Some(architecture), None) if !os.is_empty() && !architecture.is_empty() => {
-            let mut platform = osmith_image::Platform::new(os, architecture);
-            platform.variant = variant.map(str::to_owned);
-            Ok(platform)
-        }
-        _ => Err("OS/ARCH or OS/ARCH/VARIANT is expected, such as linux/arm64".to_owned()),
-    }
 }
 
 /// Addresses are taken for the hosts in them.

@@ -240,9 +240,9 @@ fn steps<T>(
 }
 
 /// An observer that tells only of what may be wrong, if it is `quiet`.
-struct Quiet<'a> {
-    observer: &'a dyn Observer,
-    quiet: bool,
+pub(super) struct Quiet<'a> {
+    pub(super) observer: &'a dyn Observer,
+    pub(super) quiet: bool,
 }
 
 impl Observer for Quiet<'_> {

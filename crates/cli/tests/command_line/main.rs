@@ -1,5 +1,6 @@
 //! The program `osmith` as its users meet it: help, and what it says and leaves behind when something is wrong.
 
+mod builds;
 mod errors;
 mod full;
 mod help;

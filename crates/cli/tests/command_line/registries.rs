@@ -61,7 +61,7 @@ fn push_and_pull() {
             "rmi localhost/web",
             "pull --tls-verify=false -q REGISTRY/shop/web:2",
             "pull --tls-verify=false -q --platform linux/vax REGISTRY/shop/web:1",
-            "pull --platform vax REGISTRY/shop/web:1",
+            "pull --platform linux/ REGISTRY/shop/web:1",
             "pull web",
             "inspect REGISTRY/shop/web:1",
         ],

@@ -99,6 +99,7 @@ impl<'a> Sample<'a> {
             config: ImageConfig::new(architecture, "linux"),
             layers: vec![LayerSource::Own(layer)],
             annotations: Default::default(),
+            format: osmith_image::ManifestFormat::Oci,
         };
         self.store.commit_image(parts, &[reference()], &Silent).unwrap();
     }

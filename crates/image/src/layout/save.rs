@@ -15,7 +15,7 @@ use super::error::WRITE_INTO;
 use super::{INDEX_FILE, LAYOUT_FILE, LAYOUT_VERSION, LayoutError, NAME_ANNOTATION, blob_path};
 use crate::digest::{Digesting, Sha256Digest};
 use crate::layer::LayerId;
-use crate::manifest::{Descriptor, Index, media_type};
+use crate::manifest::{Descriptor, Index, ManifestFormat, media_type};
 use crate::parallel;
 use crate::progress::Meter;
 use crate::reference::Reference;
@@ -128,7 +128,7 @@ impl Leaving {
         })?;
         let config = store.blob_bytes(&image.id())?;
         let descriptors = outgoing.iter().map(|layer| layer.descriptor.clone()).collect();
-        let manifest_bytes = store.outgoing_manifest(image, descriptors)?;
+        let manifest_bytes = store.outgoing_manifest(image, descriptors, ManifestFormat::Oci)?;
         let mut manifest = Descriptor::of(media_type::MANIFEST, &manifest_bytes);
         let documents = BTreeMap::from([(image.id(), config), (manifest.digest, manifest_bytes)]);
         manifest.platform =

@@ -19,7 +19,7 @@ use super::retry::Tries;
 use super::upload::Begun;
 use super::{Client, RegistryError};
 use crate::digest::Sha256Digest;
-use crate::manifest::{Descriptor, media_type};
+use crate::manifest::{Descriptor, ManifestFormat, media_type};
 use crate::parallel;
 use crate::progress::Meter;
 use crate::reference::Reference;
@@ -79,12 +79,13 @@ pub fn push(
     step: StepId,
 ) -> Result<Pushed, RegistryError> {
     let repository = client.destination(name, observer)?;
+    let format = image.manifest.format();
     let total_bytes = image.manifest.layers.iter().map(|layer| layer.size_bytes).sum();
     let meter = Meter::new(observer, step, Some(total_bytes));
     let sending = Sending {
         repository: &repository,
         store,
-        encoding: options.encoding,
+        encoding: options.encoding.within(format),
         observer,
         meter: &meter,
     };
@@ -113,13 +114,17 @@ pub fn push(
         let left = left_as.get(&layer.digest).cloned();
         left.unwrap_or_else(|| layer.clone())
     });
-    let manifest = store.outgoing_manifest(image, descriptors.collect())?;
+    let manifest = store.outgoing_manifest(image, descriptors.collect(), format)?;
     let digest = Sha256Digest::of(&manifest);
     let selector = match name.digest() {
         Some(_) => digest.to_string(),
         None => name.tag_or_latest().to_owned(),
     };
-    repository.put_manifest(&selector, media_type::MANIFEST, &manifest)?;
+    let manifest_type = match format {
+        ManifestFormat::Oci => media_type::MANIFEST,
+        ManifestFormat::Docker => media_type::DOCKER_MANIFEST,
+    };
+    repository.put_manifest(&selector, manifest_type, &manifest)?;
     Ok(Pushed {
         name: name.clone(),
         digest,

@@ -77,6 +77,9 @@ pub enum StoreError {
     /// The layer of a diff ID is missing.
     #[error("the layer with the diff ID {0} is missing from the store")]
     MissingDiff(Sha256Digest),
+    /// An image in Docker's form is to have a layer that this form does not know.
+    #[error("the image has a layer that Docker's format does not know, such as one compressed with zstd")]
+    NoDockerLayer,
     /// A blob is missing.
     #[error("the blob {0} is missing from the store")]
     MissingBlob(Sha256Digest),
@@ -141,6 +144,7 @@ impl Failure for StoreError {
             | StoreError::MissingDiff(_)
             | StoreError::MissingBlob(_)
             | StoreError::Damaged { .. } => Class::Corrupt,
+            StoreError::NoDockerLayer => Class::Input,
             StoreError::History { .. } => Class::Internal,
             StoreError::Json { source, .. } => source.class(),
             StoreError::Layer { source, .. } => source.class(),

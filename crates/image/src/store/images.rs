@@ -10,7 +10,7 @@ use super::{Store, StoreError, files};
 use crate::config::ImageConfig;
 use crate::digest::Sha256Digest;
 use crate::layer::{self, LayerId};
-use crate::manifest::{Descriptor, JsonError, Manifest, media_type};
+use crate::manifest::{Descriptor, JsonError, Manifest, ManifestFormat, media_type};
 use crate::parallel;
 use crate::reference::Reference;
 
@@ -38,8 +38,10 @@ pub struct ImageParts {
     pub config: ImageConfig,
     /// The layers, lowest first.
     pub layers: Vec<LayerSource>,
-    /// The annotations of the manifest.
+    /// The annotations of the manifest; Docker's have none.
     pub annotations: BTreeMap<String, String>,
+    /// The form of the manifest.
+    pub format: ManifestFormat,
 }
 
 /// A layer of a new image.
@@ -149,6 +151,9 @@ impl Store {
         let config_bytes = config.to_bytes();
         let mut manifest = Manifest::new(Descriptor::of(media_type::CONFIG, &config_bytes), descriptors);
         manifest.annotations = parts.annotations;
+        if parts.format == ManifestFormat::Docker {
+            manifest = manifest.into_docker().ok_or(StoreError::NoDockerLayer)?;
+        }
         self.register_image(&manifest.to_bytes(), &config_bytes, names)
     }
 

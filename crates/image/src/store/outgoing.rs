@@ -16,7 +16,7 @@ use super::{Access, Image, Store, StoreError};
 use crate::compression::{Codec, compress};
 use crate::digest::{Digesting, Sha256Digest};
 use crate::layer::LayerId;
-use crate::manifest::{Descriptor, Manifest, from_json, media_type, to_json};
+use crate::manifest::{Descriptor, Manifest, ManifestFormat, from_json, media_type, to_json};
 use crate::progress::{Meter, Metered};
 
 const COMPRESSED_BUFFER_BYTES: usize = 256 << 10;
@@ -31,6 +31,14 @@ pub struct Encoding {
 }
 
 impl Encoding {
+    /// The same, or gzip where the form of a manifest has no place for another codec.
+    pub(crate) fn within(self, format: ManifestFormat) -> Self {
+        match (format, self.codec) {
+            (ManifestFormat::Docker, Codec::Zstd) => Encoding::of(Codec::Gzip),
+            _ => self,
+        }
+    }
+
     /// The codec with its usual level.
     pub fn of(codec: Codec) -> Self {
         Encoding {
@@ -277,16 +285,23 @@ impl Store {
         )
     }
 
-    /// The manifest of an image whose layers leave so: as it is, unless their descriptors change or it is Docker's.
+    /// The manifest of an image whose layers leave so: as it is, unless their descriptors or its form change.
     pub(crate) fn outgoing_manifest(
         &self,
         image: &Image,
         layers: Vec<Descriptor>,
+        format: ManifestFormat,
     ) -> Result<Vec<u8>, StoreError> {
-        let media_type = image.manifest.media_type.as_deref();
-        let is_oci = media_type.is_none_or(|found| found == media_type::MANIFEST);
-        if is_oci && layers == image.manifest.layers {
+        if format == image.manifest.format() && layers == image.manifest.layers {
             return self.blob_bytes(&image.manifest_digest);
+        }
+        if format == ManifestFormat::Docker {
+            let manifest = Manifest {
+                layers,
+                ..image.manifest.clone()
+            };
+            let manifest = manifest.into_docker().ok_or(StoreError::NoDockerLayer)?;
+            return Ok(manifest.to_bytes());
         }
         let mut manifest = Manifest {
             media_type: Some(media_type::MANIFEST.to_owned()),

@@ -36,6 +36,7 @@ fn parts(layers: Vec<LayerSource>) -> ImageParts {
         config: ImageConfig::new("amd64", "linux"),
         layers,
         annotations: [("key".to_owned(), "value".to_owned())].into(),
+        format: osmith_image::ManifestFormat::Oci,
     }
 }
 

@@ -227,6 +227,7 @@ mod tests {
             config,
             layers: vec![LayerSource::Own(layer)],
             annotations: Default::default(),
+            format: osmith_image::ManifestFormat::Oci,
         };
         store.commit_image(parts, &[], &Silent).unwrap()
     }

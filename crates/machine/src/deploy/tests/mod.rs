@@ -102,6 +102,7 @@ fn commit(store: &Store, files: &Files) -> Image {
         config: ImageConfig::new(host_architecture(), "linux"),
         layers: vec![LayerSource::Own(store.put_layer(&layer.finish()).unwrap())],
         annotations: BTreeMap::new(),
+        format: osmith_image::ManifestFormat::Oci,
     };
     store.commit_image(parts, &[], &Silent).unwrap()
 }

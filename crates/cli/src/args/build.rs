@@ -1,0 +1,108 @@
+//! `osmith build`: podman's spelling of options.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use osmith_image::Platform;
+
+/// Build an image from a Containerfile
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Works as root and as an ordinary user with subordinate ids (/etc/subuid, /etc/subgid).
+Prints the ID of the image.
+
+Examples:
+  osmith build -t localhost/webserver examples/webserver
+  osmith build -t localhost/os:2 -f Containerfile.prod --build-arg CHANNEL=stable .
+  osmith build --target base --no-cache .
+  osmith build --secret id=token,src=token.txt --build-context assets=../assets .
+  osmith build --source-date-epoch 1700000000 --iidfile id .")]
+pub(crate) struct BuildArgs {
+    /// Name the image; repeatable
+    #[arg(short, long, value_name = "NAME[:TAG]")]
+    pub(crate) tag: Vec<String>,
+    /// The Containerfile [default: CONTEXT/Containerfile, else CONTEXT/Dockerfile; - for standard input]; several are
+    /// read as one
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Vec<PathBuf>,
+    /// Set a build argument; without a value it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) build_arg: Vec<String>,
+    /// Read build arguments from a file with a line for each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) build_arg_file: Vec<PathBuf>,
+    /// Give a directory or an image (docker-image://NAME) a name for FROM and --from
+    #[arg(long, value_name = "NAME=PLACE")]
+    pub(crate) build_context: Vec<String>,
+    /// The file that says what COPY and ADD leave out [default: CONTEXT/.containerignore, CONTEXT/.dockerignore]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ignorefile: Option<PathBuf>,
+    /// Stop at this stage
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// The kind of machine that the image is for, such as linux/arm64 [default: this one]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
+    /// Show a file or variable to RUN --mount=type=secret; it is in no layer, history or cache key
+    #[arg(long, value_name = "id=ID[,src=FILE|,env=VARIABLE]")]
+    pub(crate) secret: Vec<String>,
+    /// Show an SSH agent to RUN --mount=type=ssh [default socket: $SSH_AUTH_SOCK]
+    #[arg(long, value_name = "ID[=SOCKET]")]
+    pub(crate) ssh: Vec<String>,
+    /// Make one layer of all new layers; the base image's layers stay
+    #[arg(long, conflicts_with = "squash_all")]
+    pub(crate) squash: bool,
+    /// Make one layer of all layers, the base image's as well
+    #[arg(long)]
+    pub(crate) squash_all: bool,
+    /// The form of the image
+    #[arg(long, value_enum, default_value_t = BuildFormat::Oci, value_name = "FORMAT")]
+    pub(crate) format: BuildFormat,
+    /// Run every step, also those whose result is known
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Build at most so many stages at once [default: the number of processors]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Creation time of image, history and new files, in seconds since 1970 [default: now; files keep theirs]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "source_date_epoch")]
+    pub(crate) timestamp: Option<i64>,
+    /// Creation time of image and history, and the latest time of new files, in seconds since 1970
+    /// [default: $SOURCE_DATE_EPOCH, if set]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) source_date_epoch: Option<i64>,
+    /// Whether --source-date-epoch holds for files
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) rewrite_timestamp: bool,
+    /// Set a label; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Set an annotation of the manifest; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) annotation: Vec<String>,
+    /// Whether the annotations of the base image are taken over
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) inherit_annotations: bool,
+    /// Write the ID of the image to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iidfile: Option<PathBuf>,
+    /// Write the file tree as well: type=local,dest=DIR or type=tar,dest=FILE; DIR alone, or - for a tar to standard output
+    #[arg(short, long, value_name = "DEST")]
+    pub(crate) output: Option<String>,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// The directory that COPY and ADD read from
+    #[arg(default_value = ".")]
+    pub(crate) context: PathBuf,
+}
+
+/// The form of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BuildFormat {
+    /// That of the Open Container Initiative
+    Oci,
+    /// Docker's, which keeps HEALTHCHECK, ONBUILD and SHELL
+    Docker,
+}

@@ -1,0 +1,211 @@
+//! `osmith build`: a Containerfile becomes an image.
+
+mod options;
+mod output;
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read as _};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use osmith_build::plan::{ImageFormat, Platforms};
+use osmith_build::{ContainerfileText, NameService, Request, Squash, Times, build as build_image};
+use osmith_image::store::Store;
+use osmith_report::{Class, Observer};
+
+use super::images::{parse_name, print};
+use super::import::seconds_since_1970;
+use super::transfer::{Quiet, host_platform, write_digest};
+use crate::args::{BuildArgs, BuildFormat};
+use crate::failure::{CommandFailure, CommandResult};
+use output::Output;
+
+/// The names that are looked for in a context, in this order.
+const FILE_NAMES: [&str; 2] = ["Containerfile", "Dockerfile"];
+const CONTEXT_HINT: &str =
+    "the last argument is the directory that COPY reads from; -f FILE names a Containerfile elsewhere";
+
+pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
+    let tags = args
+        .tag
+        .iter()
+        .map(|name| parse_name(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let output = args.output.as_deref().map(Output::parse).transpose()?;
+    output.iter().try_for_each(Output::require_free)?;
+    let build_args = options::build_args(&args.build_arg, &args.build_arg_file)?;
+    let request = Request {
+        context: require_context(&args.context)?,
+        ignore_file: args.ignorefile.clone(),
+        containerfile: containerfile(args)?,
+        tags,
+        times: times(args, &build_args)?,
+        build_args,
+        target: args.target.clone(),
+        squash: match (args.squash, args.squash_all) {
+            (_, true) => Squash::All,
+            (true, false) => Squash::New,
+            (false, false) => Squash::Nothing,
+        },
+        contexts: options::contexts(&args.build_context)?,
+        secrets: options::secrets(&args.secret)?,
+        agents: options::agents(&args.ssh)?,
+        format: match args.format {
+            BuildFormat::Oci => ImageFormat::Oci,
+            BuildFormat::Docker => ImageFormat::Docker,
+        },
+        no_cache: args.no_cache,
+        jobs: args.jobs.map_or_else(host_parallelism, NonZeroUsize::get),
+        platforms: Platforms {
+            build: host_platform(),
+            target: args.platform.clone().unwrap_or_else(host_platform),
+        },
+        is_platform_given: args.platform.is_some(),
+        created: seconds_since_1970(),
+        annotations: options::pairs("--annotation", &args.annotation)?,
+        inherits_annotations: args.inherit_annotations,
+        labels: options::pairs("--label", &args.label)?,
+        name_service: NameService {
+            resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
+            hosts: fs::read("/etc/hosts").unwrap_or_default(),
+        },
+    };
+    let quiet = Quiet {
+        observer,
+        quiet: args.quiet,
+    };
+    let built = build_image(store, &request, &quiet)?;
+    if let Some(output) = &output {
+        output.write(&built.image, store, &quiet)?;
+    }
+    let id = built.image.id();
+    if let Some(path) = &args.iidfile {
+        write_digest(path, &id.to_string())?;
+    }
+    match output {
+        Some(Output::Stream) => Ok(()),
+        _ => print(&format!("{id}\n")),
+    }
+}
+
+/// What the options say, else a build argument or variable of the name that tools agree on.
+fn times(args: &BuildArgs, build_args: &BTreeMap<String, String>) -> Result<Times, CommandFailure> {
+    const EPOCH: &str = "SOURCE_DATE_EPOCH";
+    if let Some(seconds) = args.timestamp {
+        return Ok(Times::All(seconds));
+    }
+    let text = build_args.get(EPOCH).cloned().or_else(|| env::var(EPOCH).ok());
+    let epoch = match (args.source_date_epoch, text) {
+        (Some(seconds), _) => Some(seconds),
+        (None, Some(text)) => Some(text.parse().map_err(|_| {
+            CommandFailure::new(Class::Usage, format!("{EPOCH} is '{text}'"))
+                .hint("expected seconds since 1970")
+        })?),
+        (None, None) => None,
+    };
+    Ok(epoch.map_or(Times::Own, |seconds| Times::Epoch {
+        seconds,
+        clamps_files: args.rewrite_timestamp,
+    }))
+}
+
+fn require_context(path: &Path) -> Result<PathBuf, CommandFailure> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(path.to_owned()),
+        Ok(_) => Err(CommandFailure::new(
+            Class::Usage,
+            format!("the build context '{}' is no directory", path.display()),
+        )
+        .hint(CONTEXT_HINT)),
+        Err(error) => Err(CommandFailure::new(
+            Class::NotFound,
+            format!("cannot open the build context '{}'", path.display()),
+        )
+        .because(error)
+        .hint(CONTEXT_HINT)),
+    }
+}
+
+/// One Containerfile, or several one after the other.
+fn containerfile(args: &BuildArgs) -> Result<ContainerfileText, CommandFailure> {
+    let paths = match args.file.as_slice() {
+        [] => vec![find(&args.context)?],
+        paths => paths.to_vec(),
+    };
+    let mut text: Option<ContainerfileText> = None;
+    for path in paths {
+        let next = read_containerfile(path)?;
+        text = Some(match text {
+            None => next,
+            Some(mut text) => {
+                if !text.bytes.ends_with(b"\n") {
+                    text.bytes.push(b'\n');
+                }
+                text.bytes.extend(next.bytes);
+                text.name += &format!("+{}", next.name);
+                text
+            }
+        });
+    }
+    text.ok_or_else(|| CommandFailure::new(Class::Internal, "no Containerfile"))
+}
+
+fn read_containerfile(path: PathBuf) -> Result<ContainerfileText, CommandFailure> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map_err(|error| {
+            CommandFailure::new(Class::Input, "cannot read the Containerfile from standard input")
+                .because(error)
+        })?;
+        return Ok(ContainerfileText {
+            name: "Containerfile".to_owned(),
+            bytes,
+            path: None,
+        });
+    }
+    if path.extension().is_some_and(|extension| extension == "in") {
+        let message = format!("'{}' is to be read by the C preprocessor first", path.display());
+        let stem = path.with_extension("");
+        let hint = format!("run it: cpp -E -P {} -o {}", path.display(), stem.display());
+        return Err(CommandFailure::new(Class::Input, message).hint(&hint));
+    }
+    let bytes = fs::read(&path).map_err(|error| unreadable(&path, error))?;
+    Ok(ContainerfileText {
+        name: path.display().to_string(),
+        bytes,
+        path: Some(path),
+    })
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> CommandFailure {
+    let message = format!("cannot read the Containerfile '{}'", path.display());
+    match error.kind() {
+        ErrorKind::NotFound => CommandFailure::new(Class::NotFound, message)
+            .because(error)
+            .hint("-f FILE is looked for from the current directory, not from the build context"),
+        _ => CommandFailure::new(Class::Environment, message)
+            .because(error)
+            .hint("check the owner and the permissions of the file"),
+    }
+}
+
+fn find(context: &Path) -> Result<PathBuf, CommandFailure> {
+    for path in FILE_NAMES.map(|name| context.join(name)) {
+        match fs::metadata(&path) {
+            Ok(_) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                let message = format!("cannot look into the build context '{}'", context.display());
+                let failure = CommandFailure::new(Class::Environment, message).because(error);
+                return Err(failure.hint("check the owner and the permissions of the directory"));
+            }
+        }
+    }
+    let message = format!("there is no Containerfile in '{}'", context.display());
+    Err(CommandFailure::new(Class::NotFound, message).hint("name it with -f FILE"))
+}
+
+fn host_parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}

@@ -1,0 +1,111 @@
+//! Options of `osmith build` that other programs see the effect of.
+
+use std::fs;
+use std::process::Command;
+
+use osmith_testing::oracle;
+use osmith_testing::registry::Registry;
+
+use super::program::Place;
+
+fn place() -> Place {
+    let place = Place::new();
+    place.file("context/page.txt", "hello");
+    place.file(
+        "context/Containerfile",
+        "FROM scratch\nCOPY --chown=5:6 page.txt /srv/\nHEALTHCHECK --interval=5s CMD true\nONBUILD ENV a=b\n",
+    );
+    place
+}
+
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn an_image_in_dockers_format_is_one_for_other_tools() {
+    let (Some(registry), Some(skopeo)) = (Registry::start(), oracle::require("skopeo")) else {
+        return;
+    };
+    let place = place();
+    place.ok("build --format docker -t localhost/d context");
+    let name = format!("{}/d:1", registry.address());
+    place.ok(&format!("push --tls-verify=false localhost/d {name}"));
+    let inspect = |options: &[&str]| {
+        let mut command = Command::new(&skopeo);
+        command
+            .arg("inspect")
+            .args(options)
+            .arg("--tls-verify=false")
+            .arg(format!("docker://{name}"));
+        said(&mut command)
+    };
+    let manifest = inspect(&["--raw"]);
+    for text in [
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.container.image.v1+json",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    ] {
+        assert!(manifest.contains(text), "{text}: {manifest}");
+    }
+    let config = inspect(&["--config", "--raw"]);
+    assert!(config.contains("\"Interval\":5000000000"), "{config}");
+    // What comes back is what left.
+    place.ok("rmi localhost/d");
+    place.ok(&format!("pull -q --tls-verify=false {name}"));
+    place.file("child", format!("FROM {name}\n"));
+    place.ok("build -t localhost/child -f child context");
+    let child = said(&mut place.command("inspect localhost/child"));
+    assert!(
+        child.contains("\"a=b\"") && !child.contains("\"OnBuild\""),
+        "{child}"
+    );
+}
+
+#[test]
+fn the_tree_as_a_directory_and_as_an_archive() {
+    let place = place();
+    place.ok("build --output out --iidfile id -t localhost/o context");
+    assert_eq!(fs::read(place.path().join("out/srv/page.txt")).unwrap(), b"hello");
+    let id = fs::read_to_string(place.path().join("id")).unwrap();
+    assert!(id.starts_with("sha256:") && id.len() == 71, "{id}");
+    place.ok("build -o type=tar,dest=out.tar context");
+    let listing = said(Command::new("tar").arg("-tvf").arg(place.path().join("out.tar")));
+    assert!(
+        listing.contains("5/6") && listing.contains("srv/page.txt"),
+        "{listing}"
+    );
+    let stream = place.command("build -q -o - context").output().unwrap();
+    assert_eq!(stream.stdout, fs::read(place.path().join("out.tar")).unwrap());
+    let again = place.command("build --output out context").output().unwrap();
+    assert!(String::from_utf8_lossy(&again.stderr).contains("is not empty"));
+}
+
+#[test]
+fn several_containerfiles_are_one_and_arguments_come_from_files() {
+    let place = place();
+    place.file("one", "FROM scratch AS base\nARG a\nARG b\nENV a=$a b=$b");
+    place.file("two", "FROM base\nCOPY page.txt /\n");
+    place.file("args", "# values\na=1\nb=2\n");
+    place.file("ignore", "*.txt\n");
+    place.ok("build -f one -f two --build-arg-file args --build-arg b=3 -t localhost/i context");
+    let config = said(&mut place.command("inspect localhost/i"));
+    assert!(
+        config.contains("\"a=1\"") && config.contains("\"b=3\""),
+        "{config}"
+    );
+    let output = place
+        .command("build -f one -f two --ignorefile ignore context")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("excluded by 'ignore'"), "{text}");
+    let output = place
+        .command("build -f Containerfile.in context")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cpp -E"));
+}
