@@ -11,7 +11,7 @@ mod image_builder;
 mod machine;
 mod registry;
 
-pub(crate) use build::{BuildArgs, BuildFormat};
+pub(crate) use build::{BuildArgs, BuildFormat, BuildPull};
 pub(crate) use disk::{
     DiskArgs, DiskCompression, DiskType, InstallArgs, InstallCommand, InstallImageArgs, ToDiskArgs,
     ToFilesystemArgs,

@@ -9,6 +9,7 @@ mod program;
 mod proxies;
 mod pulls;
 mod registries;
+mod remote_sources;
 mod silence;
 mod users;
 mod virtual_machines;
