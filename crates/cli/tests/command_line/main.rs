@@ -5,6 +5,7 @@ mod errors;
 mod full;
 mod help;
 mod image_builder;
+mod lint;
 mod program;
 mod proxies;
 mod pulls;
