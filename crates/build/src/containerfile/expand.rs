@@ -16,7 +16,9 @@ use super::pattern::{Pattern, Quoted};
 pub(crate) enum Quoting {
     /// In a word: quotes and escapes are removed.
     Removed,
-    /// In the body of a heredoc: quotes are characters like others, an escape stays and protects the next character.
+    /// In the body of a heredoc: quotes stay, as an escape does that protects the next character. Between single quotes
+    /// nothing is replaced: no shell does that, but podman and BuildKit do. They refuse a body with a quote that is never
+    /// closed; in such a body quotes are characters like others.
     Kept,
 }
 
@@ -45,6 +47,8 @@ pub(crate) fn expand(
         rest: text.char_indices().peekable(),
         escape,
         quoting,
+        quotes_protect: quotes_are_closed(text, escape),
+        is_double_quoted: false,
         lookup,
         depth: 0,
     };
@@ -59,6 +63,10 @@ struct Expansion<'t, 'l> {
     rest: Peekable<CharIndices<'t>>,
     escape: char,
     quoting: Quoting,
+    /// Whether single quotes that stay protect what is between them.
+    quotes_protect: bool,
+    /// Whether this is between double quotes that stay.
+    is_double_quoted: bool,
     lookup: Lookup<'l>,
     depth: usize,
 }
@@ -79,6 +87,7 @@ impl Expansion<'_, '_> {
             match character {
                 '\'' if self.quoting == Quoting::Removed => self.single_quoted(at, &mut expanded)?,
                 '"' if self.quoting == Quoting::Removed => self.double_quoted(at, &mut expanded)?,
+                '\'' | '"' => self.kept_quote(character, &mut expanded),
                 '$' => self.dollar(at, false, &mut expanded)?,
                 _ if character == self.escape => {
                     if self.quoting == Quoting::Kept {
@@ -117,6 +126,21 @@ impl Expansion<'_, '_> {
                 }
                 Some((_, character)) => expanded.push((character, true)),
                 None => return failure(open, "a double quote that is never closed"),
+            }
+        }
+    }
+
+    /// A quote that stays: what single ones protect stays as it is.
+    fn kept_quote(&mut self, quote: char, expanded: &mut Vec<Quoted>) {
+        expanded.push((quote, true));
+        if quote == '"' {
+            self.is_double_quoted = !self.is_double_quoted;
+        } else if self.quotes_protect && !self.is_double_quoted {
+            for (_, character) in self.rest.by_ref() {
+                expanded.push((character, true));
+                if character == quote {
+                    break;
+                }
             }
         }
     }
@@ -264,6 +288,22 @@ impl Expansion<'_, '_> {
     }
 }
 
+fn quotes_are_closed(text: &str, escape: char) -> bool {
+    let mut open = None;
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match (character, open) {
+            (_, Some(quote)) if quote == character => open = None,
+            ('\'' | '"', None) => open = Some(character),
+            _ if character == escape && open != Some('\'') => {
+                characters.next();
+            }
+            _ => {}
+        }
+    }
+    open.is_none()
+}
+
 fn unquoted(text: &str) -> Vec<Quoted> {
     text.chars().map(|character| (character, false)).collect()
 }
@@ -409,9 +449,15 @@ mod tests {
 
     #[test]
     fn bodies_keep_quotes_and_escapes() {
-        let body = "don't \"$x\" '${x}' \\$x";
-        let expected = "don't \"value\" 'value' \\$x";
-        assert_eq!(expand(body, '\\', Quoting::Kept, &value).as_deref(), Ok(expected));
+        for (body, expected) in [
+            ("\"$x\" '${x}' \\$x", "\"value\" '${x}' \\$x"),
+            ("don't $x it's", "don't $x it's"),
+            ("\"don't $x\" $x", "\"don't value\" value"),
+            // One quote is not closed.
+            ("don't \"$x\" '${x}' \\$x", "don't \"value\" 'value' \\$x"),
+        ] {
+            assert_eq!(expand(body, '\\', Quoting::Kept, &value).as_deref(), Ok(expected));
+        }
     }
 
     #[test]

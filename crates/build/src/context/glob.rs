@@ -6,7 +6,7 @@
 /// What a pattern is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// Sources of COPY and ADD: `**` is `*`.
+    /// A name in a source of COPY or ADD: beside other characters `**` is `*`.
     Source,
     /// Ignore files and `--exclude`: `**` crosses directories.
     Ignore,

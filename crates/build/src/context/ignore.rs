@@ -78,10 +78,12 @@ impl Ignore {
         !self.is_empty() && self.decide(&self.matches(path))
     }
 
-    /// The rules that match the path or a directory above it.
+    /// The rules that match the path or a directory above it; none matches the root of the context.
     pub(super) fn matches(&self, path: &str) -> Matches {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-        let mut prefixes = ends.filter_map(|end| path.get(..end));
+        let mut prefixes = ends
+            .filter_map(|end| path.get(..end))
+            .filter(|prefix| !prefix.is_empty());
         prefixes
             .by_ref()
             .fold(Matches(vec![false; self.rules.len()]), |above, prefix| {
@@ -168,6 +170,7 @@ mod tests {
     fn everything_but() {
         let ignore = Ignore::parse("*\n!src\n").unwrap();
         assert!(ignore.excludes_path("a") && !ignore.excludes_path("src") && !ignore.excludes_path("src/x"));
+        assert!(!ignore.excludes_path(""));
         assert!(Ignore::parse("").unwrap().is_empty());
         assert!(!Ignore::default().excludes_path("x"));
     }

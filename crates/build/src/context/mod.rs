@@ -22,14 +22,14 @@ use osmith_formats::tree::{Content, Name, Node, Tree, path_names};
 use osmith_image::store::Store;
 use osmith_report::{Event, Observer, Progress, StepId, Unit};
 use osmith_sys::file::PageBuffer;
-use rustix::fs::{AtFlags, OFlags};
+use rustix::fs::{AtFlags, FileType, OFlags};
 
 pub(crate) use glob::{Dialect, Glob, is_pattern};
 pub(crate) use ignore::{BadLine, Ignore};
 use memo::{Memo, Remembered};
 use walk::{Job, Walk};
 
-use crate::copy::{Item, Listing, SelectError, Selection, matching};
+use crate::copy::{Item, Listing, SelectError, Selection, matching_all};
 
 /// A context that is open.
 pub(crate) struct Context<'s> {
@@ -87,8 +87,6 @@ pub(crate) enum IgnorePlaces<'p> {
     File(&'p Path),
     /// Beside the Containerfile, if that is a file, and in the context.
     Beside(Option<&'p Path>),
-    /// There is none.
-    Nowhere,
 }
 
 /// Where an ignore file may be, the preferred one first.
@@ -148,7 +146,6 @@ impl<'s> Context<'s> {
             rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|errno| failed(errno.into()))?;
         let stat = rustix::fs::fstat(&root).map_err(|errno| failed(errno.into()))?;
         let candidates = match places {
-            IgnorePlaces::Nowhere => Vec::new(),
             IgnorePlaces::Beside(containerfile) => ignore_candidates(path, containerfile),
             IgnorePlaces::File(file) => {
                 let failed = |source| ContextError::IgnoreFile {
@@ -192,9 +189,8 @@ impl<'s> Context<'s> {
     ) -> Result<Selection<'static>, SelectError> {
         let mut walk = Walk::new(self.root.as_fd(), &self.ignore, excludes, watch.observer);
         let mut found: Vec<Found> = Vec::new();
-        for source in sources {
+        for (source, matched) in matching_all(&mut Directory(&self.root), sources)? {
             let before = found.len();
-            let matched = matching(&mut Directory(&self.root), source)?;
             for path in &matched.paths {
                 // The name in the tree is a number, so that equal names of different directories can stand together.
                 if let Some(inode) = walk.add(path, found.len().to_string().as_bytes())? {
@@ -211,7 +207,7 @@ impl<'s> Context<'s> {
             }
             if found.len() == before && excludes.is_empty() {
                 return Err(SelectError::Ignored {
-                    path: source.clone(),
+                    path: source.to_owned(),
                     ignore_file: self.ignore_name.clone(),
                 });
             }
@@ -434,6 +430,13 @@ impl Listing for Directory<'_> {
             Err(error) if is_missing(&error) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn is_directory(&mut self, path: &[u8]) -> Result<bool, SelectError> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let handle = walk::open(self.0.as_fd(), path, flags)?;
+        let stat = rustix::fs::fstat(&handle).map_err(|errno| walk::failure("look at", path, errno))?;
+        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 }
 

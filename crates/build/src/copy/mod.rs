@@ -21,7 +21,7 @@ pub(crate) use archive::unpack;
 pub use mode::BadMode;
 pub(crate) use mode::ModeChange;
 pub use select::SelectError;
-pub(crate) use select::{Listing, join, matching, tree_selection};
+pub(crate) use select::{Listing, join, matching_all, tree_selection};
 
 use crate::draft::{Draft, Names};
 

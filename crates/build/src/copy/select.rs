@@ -1,6 +1,7 @@
 //! Sources of COPY and ADD: paths and patterns, from the root of a context or tree on.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Name, Node, ResolveError, Tree, path_names};
 
@@ -61,6 +62,8 @@ pub(crate) trait Listing {
     fn names(&mut self, directory: &[u8]) -> Result<Vec<Name>, SelectError>;
     /// Whether there is something at the path.
     fn exists(&mut self, path: &[u8]) -> Result<bool, SelectError>;
+    /// Whether it is a directory, and no link to one.
+    fn is_directory(&mut self, path: &[u8]) -> Result<bool, SelectError>;
 }
 
 /// What a source means.
@@ -93,6 +96,7 @@ pub(crate) fn matching(listing: &mut dyn Listing, source: &str) -> Result<Matche
     let mut paths: Vec<Vec<u8>> = vec![Vec::new()];
     for name in clean(source)? {
         paths = match is_pattern(name) {
+            true if name == "**" => directories(listing, paths)?,
             true => step(listing, &paths, name, source)?,
             false => paths.iter().map(|path| join(path, name.as_bytes())).collect(),
         };
@@ -115,6 +119,25 @@ pub(crate) fn matching(listing: &mut dyn Listing, source: &str) -> Result<Matche
         }),
         (true, true) => Err(SelectError::NoMatch(source.to_owned())),
         (true, false) => Err(SelectError::NotFound(source.to_owned())),
+    }
+}
+
+/// What each of the sources means; at least one means something. Beside others a pattern may match nothing.
+pub(crate) fn matching_all<'s>(
+    listing: &mut dyn Listing,
+    sources: &'s [String],
+) -> Result<Vec<(&'s str, Matched)>, SelectError> {
+    let mut all = Vec::new();
+    let mut unmatched = None;
+    for source in sources {
+        match matching(listing, source) {
+            Err(error @ SelectError::NoMatch(_)) => unmatched = unmatched.or(Some(error)),
+            matched => all.push((source.as_str(), matched?)),
+        }
+    }
+    match unmatched {
+        Some(error) if all.is_empty() => Err(error),
+        _ => Ok(all),
     }
 }
 
@@ -152,6 +175,22 @@ fn step(
     Ok(found)
 }
 
+/// The paths and all directories below them, for `**`.
+fn directories(listing: &mut dyn Listing, paths: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, SelectError> {
+    let mut found = BTreeSet::new();
+    let mut pending = paths;
+    while let Some(path) = pending.pop() {
+        for name in listing.names(&path)? {
+            let below = join(&path, &name);
+            if !found.contains(&below) && listing.is_directory(&below)? {
+                pending.push(below);
+            }
+        }
+        found.insert(path);
+    }
+    Ok(found.into_iter().collect())
+}
+
 pub(crate) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     match path.is_empty() {
         true => name.to_vec(),
@@ -174,6 +213,11 @@ impl Listing for TreeListing<'_> {
     fn exists(&mut self, path: &[u8]) -> Result<bool, SelectError> {
         Ok(self.0.resolve(path)?.exists())
     }
+
+    fn is_directory(&mut self, path: &[u8]) -> Result<bool, SelectError> {
+        let inode = self.0.lookup(path).map(|id| self.0.inode(id));
+        Ok(inode.is_some_and(|inode| inode.entries().is_some()))
+    }
 }
 
 /// The sources in a stage or image.
@@ -185,8 +229,7 @@ pub(crate) fn tree_selection<'t>(
 ) -> Result<Selection<'t>, SelectError> {
     let mut items = Vec::new();
     let mut tree = Cow::Borrowed(tree);
-    for source in sources {
-        let matched = matching(&mut TreeListing(&tree), source)?;
+    for (_, matched) in matching_all(&mut TreeListing(&tree), sources)? {
         for path in &matched.paths {
             let mut inode = tree.resolve(path)?.inode;
             let name: Name = path_names(path).last().unwrap_or_default().into();

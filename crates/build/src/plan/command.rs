@@ -24,23 +24,13 @@ pub(super) fn run(
     };
     let flags = flags(instruction, stage.workdir(), reader)?;
     let shell = stage.shell();
-    let shell_form = Some(shell.as_slice());
-    let (argv, script, text, shown_shell) = match (command, heredocs.first()) {
-        (Command::Exec(words), _) => (words.clone(), None, words.join(" "), None),
-        (Command::Shell(text), Some(heredoc)) if *is_script => {
-            let text = with_bodies(text, heredocs);
-            match heredoc.body.starts_with("#!") {
-                true => {
-                    let script = (heredoc.name.clone(), heredoc.body.clone());
-                    (Vec::new(), Some(script), text, shell_form)
-                }
-                false => (with_text(&shell, &heredoc.body), None, text, shell_form),
-            }
-        }
-        (Command::Shell(text), _) => {
-            let text = with_bodies(text, heredocs);
-            (with_text(&shell, &text), None, text, shell_form)
-        }
+    let (argv, script) = match (command, heredocs.first()) {
+        (Command::Exec(words), _) => (words.clone(), None),
+        (Command::Shell(_), Some(heredoc)) if *is_script => match heredoc.body.starts_with("#!") {
+            true => (Vec::new(), Some((heredoc.name.clone(), heredoc.body.clone()))),
+            false => (with_text(&shell, &heredoc.body), None),
+        },
+        (Command::Shell(text), _) => (with_text(&shell, &with_bodies(text, heredocs)), None),
     };
     if argv.is_empty() && script.is_none() {
         let note = "expected RUN [\"PROGRAM\", \"ARGUMENT\"]";
@@ -48,7 +38,7 @@ pub(super) fn run(
         return None;
     }
     let args = reader.scope.visible_args();
-    let history = run_entry(&args, shown_shell, &text);
+    let history = run_entry(&args, instruction, heredocs);
     let mut env = reader.scope.env.clone();
     env.extend(args);
     let run = Run {

@@ -145,6 +145,7 @@ impl Planner<'_> {
             let target = platform.as_ref().unwrap_or(&self.wanted.platforms.target);
             let mut config = ImageConfig::new(&target.architecture, &target.os);
             config.variant = target.variant.clone();
+            config.config.working_dir = "/".to_owned();
             return Some((Origin::Scratch, config, Scope::default()));
         }
         self.base_image(&stage.base.clone(), platform.as_ref(), stage)

@@ -1,6 +1,6 @@
 //! What an image's history says of an instruction, in podman's words.
 
-use crate::containerfile::{Arguments, Heredoc, Instruction, Keyword};
+use crate::containerfile::{Heredoc, Instruction, Keyword};
 
 /// The instruction in one line, its name in capitals.
 pub(super) fn title(instruction: &Instruction) -> String {
@@ -9,24 +9,27 @@ pub(super) fn title(instruction: &Instruction) -> String {
     format!("{} {rest}", instruction.keyword.name())
 }
 
-/// The entry of an instruction that is neither RUN nor COPY nor ADD.
+/// The entry of an instruction that is neither RUN nor COPY nor ADD nor ARG.
 pub(super) fn entry(instruction: &Instruction) -> String {
-    match &instruction.arguments {
-        // The values of ARGs may be meant for this build alone.
-        Arguments::Assignments(pairs) if instruction.keyword == Keyword::Arg => {
-            let names: Vec<_> = pairs.iter().map(|pair| pair.name.raw.as_str()).collect();
-            format!("/bin/sh -c #(nop) ARG {}", names.join(" "))
-        }
-        _ => format!("/bin/sh -c #(nop) {}", title(instruction)),
-    }
+    format!("/bin/sh -c #(nop) {}", title(instruction))
 }
 
-/// The entry of a RUN: `|2 a=1 b=2 /bin/sh -c TEXT`; `shell` is `None` for the JSON form.
-pub(super) fn run_entry(args: &[(String, String)], shell: Option<&[String]>, text: &str) -> String {
-    let command = match shell {
-        None => text.to_owned(),
-        Some(shell) => format!("{} {text}", shell.join(" ")),
-    };
+/// The entry of an ARG: all that have a value by now. The values may be meant for this build alone.
+pub(super) fn arg_entry<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    format!("/bin/sh -c #(nop) ARG {}", names.collect::<Vec<_>>().join(" "))
+}
+
+/// The entry of a RUN: `|2 a=1 b=2 /bin/sh -c TEXT`, with the text as written, whatever runs it, and the heredocs.
+pub(super) fn run_entry(
+    args: &[(String, String)],
+    instruction: &Instruction,
+    heredocs: &[Heredoc],
+) -> String {
+    let written = instruction.text.get(Keyword::Run.name().len() + 1..);
+    let mut command = format!("/bin/sh -c {}", written.unwrap_or_default());
+    for heredoc in heredocs {
+        command += &format!("\n{}", heredoc.body.trim());
+    }
     if args.is_empty() {
         return command;
     }

@@ -77,7 +77,10 @@ impl StageDraft {
             }
             (Arguments::Command(command), keyword) => self.command(keyword, command),
             (Arguments::Shell(words), _) => self.set_shell(instruction, words, reader),
-            (Arguments::Assignments(pairs), Keyword::Arg) => self.declare(pairs, reader),
+            (Arguments::Assignments(pairs), Keyword::Arg) => {
+                self.declare(pairs, reader);
+                step.history = history::arg_entry(self.scope.args.keys().map(String::as_str));
+            }
             (Arguments::Assignments(pairs), keyword) => self.assign(keyword, pairs, reader)?,
             (Arguments::Words(words), Keyword::Volume) => step.action = self.volumes(words, reader)?,
             (Arguments::Words(words), _) => self.expose(words, reader)?,

@@ -89,12 +89,9 @@ fn checksum(flag: &Flag, reader: &mut Reader<'_, '_>) -> Option<String> {
 fn path(text: &Text, is_add: bool, reader: &mut Reader<'_, '_>) -> Option<TransferSource> {
     let path = reader.expand(text)?;
     if path.is_empty() {
-        reader.error(
-            text.span,
-            "the source is empty",
-            "expected a path in the build context",
-        );
-        return None;
+        let message = "the source is empty, which means everything";
+        reader.warn(text.span, message, "write `.` if that is meant");
+        return Some(TransferSource::Path(".".to_owned()));
     }
     if is_add && is_git(&path) {
         return Some(TransferSource::Git(path));
