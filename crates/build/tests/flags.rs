@@ -3,9 +3,10 @@
 
 mod site;
 
+use osmith_build::build;
 use osmith_build::plan::ImageFormat;
 use osmith_report::Silent;
-use site::{Site, build, told};
+use site::{Site, told};
 
 #[test]
 fn parents_are_kept_from_the_root_or_the_pivot_on() {

@@ -9,7 +9,6 @@ const COMMANDS: &[&str] = &[
     "images",
     "inspect",
     "digest",
-    "lint",
     "tag",
     "rmi",
     "prune",

@@ -14,7 +14,6 @@ mod client;
 mod configuration;
 mod copy;
 mod credentials;
-mod download;
 mod error;
 mod follow;
 mod login;
@@ -38,7 +37,6 @@ pub use copy::{Copied, Endpoint, copy};
 pub use credentials::{
     AuthFile, Credentials, CredentialsError, erase_all_credentials, erase_credential, store_credential,
 };
-pub use download::{DownloadError, Downloaded, Validators, download};
 pub use error::{CertificateProblem, RegistryError};
 pub use login::verify_login;
 pub use proxy::{Proxies, ProxySetting};

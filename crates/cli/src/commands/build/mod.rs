@@ -2,7 +2,6 @@
 
 mod options;
 mod output;
-mod outside;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _};
@@ -11,19 +10,16 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use osmith_build::plan::{ImageFormat, Platforms};
-use osmith_build::{
-    ContainerfileText, NameService, PullPolicy, Request, Squash, Times, build as build_image,
-};
+use osmith_build::{ContainerfileText, NameService, Request, Squash, Times, build as build_image};
 use osmith_image::store::Store;
 use osmith_report::{Class, Observer};
 
 use super::images::{parse_name, print};
 use super::import::seconds_since_1970;
 use super::transfer::{Quiet, host_platform, write_digest};
-use crate::args::{BuildArgs, BuildFormat, BuildPull};
+use crate::args::{BuildArgs, BuildFormat};
 use crate::failure::{CommandFailure, CommandResult};
 use output::Output;
-use outside::Machines;
 
 /// The names that are looked for in a context, in this order.
 const FILE_NAMES: [&str; 2] = ["Containerfile", "Dockerfile"];
@@ -52,12 +48,6 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
             (true, false) => Squash::New,
             (false, false) => Squash::Nothing,
         },
-        pull: match args.pull {
-            BuildPull::Missing => PullPolicy::Missing,
-            BuildPull::Always => PullPolicy::Always,
-            BuildPull::Newer => PullPolicy::Newer,
-            BuildPull::Never => PullPolicy::Never,
-        },
         contexts: options::contexts(&args.build_context)?,
         secrets: options::secrets(&args.secret)?,
         agents: options::agents(&args.ssh)?,
@@ -85,8 +75,7 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
         observer,
         quiet: args.quiet,
     };
-    let machines = Machines::new(&args.transfer);
-    let built = build_image(store, &request, &machines, &quiet)?;
+    let built = build_image(store, &request, &quiet)?;
     if let Some(output) = &output {
         output.write(&built.image, store, &quiet)?;
     }
