@@ -4,9 +4,10 @@ use std::path::Path;
 
 use osmith_image::layout::{LoadOptions, load};
 use osmith_image::store::{Image, Store};
-use osmith_image::{ImageConfig, IntakeOptions, Location, Platform};
-use osmith_report::{Event, Failure, Observer, StepId};
+use osmith_image::{ImageConfig, IntakeOptions, Location, Platform, Reference};
+use osmith_report::{Event, Failure, Observer, Severity, StepId};
 
+use crate::outside::{Outside, PullPolicy};
 use crate::plan::{BaseImages, ImageOrigin, MissingImage};
 
 /// The images that a build takes something from.
@@ -23,6 +24,8 @@ impl BaseImageSet {
 /// Base images, looked up in the store.
 pub(crate) struct StoreImages<'s> {
     pub(crate) store: &'s Store,
+    pub(crate) outside: &'s dyn Outside,
+    pub(crate) policy: PullPolicy,
     pub(crate) observer: &'s dyn Observer,
     pub(crate) found: BaseImageSet,
 }
@@ -45,6 +48,7 @@ impl BaseImages for StoreImages<'_> {
 
 impl StoreImages<'_> {
     fn image(&self, name: &str, platform: &Platform) -> Result<Image, MissingImage> {
+        let name = name.strip_prefix("docker://").unwrap_or(name);
         let location: Location =
             name.parse()
                 .map_err(|error: osmith_image::ReferenceError| MissingImage {
@@ -52,11 +56,42 @@ impl StoreImages<'_> {
                     note: error.hints().into_iter().next().unwrap_or_default(),
                 })?;
         match &location {
-            Location::Store(reference) => self.store.image(reference).map_err(|error| missing(&error)),
+            Location::Store(reference) => self.named(reference, platform),
             Location::OciDirectory { path, name } | Location::OciArchive { path, name } => {
                 self.load(path, name, platform)
             }
         }
+    }
+
+    /// The image of a name: from the store, or from a registry if that is where it may be.
+    fn named(&self, name: &Reference, platform: &Platform) -> Result<Image, MissingImage> {
+        let stored = self.store.image(name);
+        let is_elsewhere = name.domain().is_some_and(|domain| domain != "localhost");
+        match (stored, self.policy) {
+            (Ok(image), PullPolicy::Missing | PullPolicy::Never) => Ok(image),
+            (Ok(image), _) if !is_elsewhere => Ok(image),
+            (Ok(image), PullPolicy::Newer) => Ok(self.pull(name, platform).unwrap_or(image)),
+            (Ok(_), PullPolicy::Always) => self.pull(name, platform),
+            (Err(error), PullPolicy::Never) => Err(missing(&error)),
+            (Err(_), _) if is_elsewhere => self.pull(name, platform),
+            // A name without a registry may be an abbreviation for one with.
+            (Err(error), _) if name.domain().is_none() => {
+                self.pull(name, platform).map_err(|_| missing(&error))
+            }
+            (Err(error), _) => Err(missing(&error)),
+        }
+    }
+
+    fn pull(&self, name: &Reference, platform: &Platform) -> Result<Image, MissingImage> {
+        let message = |text| Event::Message {
+            severity: Severity::Note,
+            text,
+        };
+        self.observer.observe(message(format!("fetching {name}")));
+        let quiet = Quiet(self.observer);
+        self.outside
+            .pull(name, platform, self.store, &quiet)
+            .map_err(|error| missing(&error))
     }
 
     /// Takes the image of a layout into the store, without a name there.
@@ -99,7 +134,7 @@ fn missing(error: &dyn Failure) -> MissingImage {
 }
 
 /// An error with its causes in one line.
-fn chain_of(error: &dyn Failure) -> String {
+pub(crate) fn chain_of(error: &dyn Failure) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

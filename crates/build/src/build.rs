@@ -14,6 +14,7 @@ use crate::containerfile::{Diagnostic, Source, parse};
 use crate::context::{Context, IgnorePlaces};
 use crate::error::{BuildError, Findings};
 use crate::execute::{Workplace, execute};
+use crate::outside::{Outside, PullPolicy};
 use crate::plan::{ImageFormat, NamedContext, Plan, Platforms, Wanted, plan};
 use crate::times::Times;
 
@@ -84,6 +85,8 @@ pub struct Request {
     pub target: Option<String>,
     /// Which layers become one.
     pub squash: Squash,
+    /// When base images are fetched.
+    pub pull: PullPolicy,
     /// Further contexts, by name.
     pub contexts: BTreeMap<String, ExtraContext>,
     /// What RUN steps may see, by name; it is in no layer, history or key.
@@ -141,7 +144,12 @@ pub struct BuiltImage {
 }
 
 /// Builds an image and gives it its names. Nothing is named before everything has succeeded.
-pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Result<BuiltImage, BuildError> {
+pub fn build(
+    store: &Store,
+    request: &Request,
+    outside: &dyn Outside,
+    observer: &dyn Observer,
+) -> Result<BuiltImage, BuildError> {
     let parsed = parse(&request.containerfile.name, &request.containerfile.bytes);
     let source = &parsed.containerfile.source;
     if parsed.has_errors() {
@@ -149,6 +157,8 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
     }
     let mut images = StoreImages {
         store,
+        outside,
+        policy: request.pull,
         observer,
         found: BaseImageSet::default(),
     };
@@ -179,6 +189,7 @@ pub fn build(store: &Store, request: &Request, observer: &dyn Observer) -> Resul
         store,
         request,
         source,
+        outside,
         observer,
         images: &images.found,
         context,

@@ -26,7 +26,9 @@ mod copy;
 mod draft;
 mod error;
 mod execute;
+mod git;
 mod key;
+mod outside;
 pub mod plan;
 pub mod run;
 mod stage;
@@ -36,4 +38,6 @@ pub use build::{BuiltImage, ContainerfileText, ExtraContext, NameService, Reques
 pub use context::ContextError;
 pub use copy::{ArchiveError, BadMode, SelectError};
 pub use error::{BuildError, Findings, StepError};
+pub use git::GitError;
+pub use outside::{Outside, OutsideError, PullPolicy};
 pub use times::Times;

@@ -5,12 +5,12 @@ mod site;
 use std::path::Path;
 use std::sync::Mutex;
 
-use osmith_build::{BuiltImage, Request, build};
+use osmith_build::{BuiltImage, Request};
 use osmith_image::compression::Codec;
 use osmith_image::layout::{LayoutFormat, SaveOptions, save};
 use osmith_image::store::Encoding;
 use osmith_report::{Event, Observer, Outcome, Silent, StepId};
-use site::{Site, told};
+use site::{Site, build, told};
 
 /// Remembers how steps ended.
 #[derive(Default)]

@@ -5,9 +5,9 @@ mod site;
 
 use std::sync::Mutex;
 
-use osmith_build::{Request, build};
+use osmith_build::Request;
 use osmith_report::{Event, Observer, Outcome, Silent};
-use site::{Site, busybox_site as site, told};
+use site::{Site, build, busybox_site as site, told};
 
 osmith_testing::before_tests!(before_tests);
 

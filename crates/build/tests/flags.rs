@@ -3,10 +3,9 @@
 
 mod site;
 
-use osmith_build::build;
 use osmith_build::plan::ImageFormat;
 use osmith_report::Silent;
-use site::{Site, told};
+use site::{Site, build, told};
 
 #[test]
 fn parents_are_kept_from_the_root_or_the_pivot_on() {

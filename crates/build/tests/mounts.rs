@@ -6,9 +6,9 @@ mod site;
 use std::os::unix::net::UnixListener;
 use std::sync::Mutex;
 
-use osmith_build::{ExtraContext, Request, build};
+use osmith_build::{ExtraContext, Request};
 use osmith_report::{Event, Observer, Outcome};
-use site::{Site, busybox_site, told};
+use site::{Site, build, busybox_site, told};
 
 osmith_testing::before_tests!(before_tests);
 

@@ -8,10 +8,11 @@ mod build;
 mod disk;
 mod image;
 mod image_builder;
+mod lint;
 mod machine;
 mod registry;
 
-pub(crate) use build::{BuildArgs, BuildFormat};
+pub(crate) use build::{BuildArgs, BuildFormat, BuildPull};
 pub(crate) use disk::{
     DiskArgs, DiskCompression, DiskType, InstallArgs, InstallCommand, InstallImageArgs, ToDiskArgs,
     ToFilesystemArgs,
@@ -21,6 +22,7 @@ pub(crate) use image::{
     PruneArgs, RmiArgs, SaveArgs, SaveFormat, TagArgs,
 };
 pub(crate) use image_builder::{ImageBuilder, Owner};
+pub(crate) use lint::LintArgs;
 pub(crate) use machine::{
     DriftArgs, EtcArgs, EtcCommand, EtcDiffArgs, FinalizeArgs, HealthArgs, HealthFormat, KargsArgs, LogArgs,
     LogFormat, PinArgs, ReportFormat, RollbackArgs, StatusArgs, StatusFormat, SwitchArgs, UpgradeArgs,
@@ -94,6 +96,7 @@ pub(crate) enum Command {
     Images(ImagesArgs),
     Inspect(InspectArgs),
     Digest(DigestArgs),
+    Lint(LintArgs),
     Tag(TagArgs),
     Rmi(RmiArgs),
     Prune(PruneArgs),

@@ -23,7 +23,7 @@ use osmith_report::Failure;
 
 use args::{Cli, Command, EtcCommand, InstallCommand};
 use commands::{
-    build, copy, disk, drift, image_builder, images, import, install, layout, machine, reference_pages,
+    build, copy, disk, drift, image_builder, images, import, install, layout, lint, machine, reference_pages,
     transfer,
 };
 use progress::{Console, Messages};
@@ -72,6 +72,7 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
         Command::Import(args) => import::import(args, &store(Access::ReadWrite)?, console),
         Command::Images(args) => images::images(args, &store(Access::ReadOnly)?),
         Command::Digest(args) => images::digest(args, &store(Access::ReadOnly)?),
+        Command::Lint(args) => lint::lint(args, &|| store(Access::ReadOnly)),
         Command::Inspect(args) => images::inspect(args, &store(Access::ReadOnly)?),
         Command::Tag(args) => images::tag(args, &store(Access::ReadWrite)?),
         Command::Rmi(args) => images::rmi(args, &store(Access::ReadWrite)?, console),

@@ -87,6 +87,8 @@ pub(crate) enum IgnorePlaces<'p> {
     File(&'p Path),
     /// Beside the Containerfile, if that is a file, and in the context.
     Beside(Option<&'p Path>),
+    /// There is none.
+    Nowhere,
 }
 
 /// Where an ignore file may be, the preferred one first.
@@ -146,6 +148,7 @@ impl<'s> Context<'s> {
             rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|errno| failed(errno.into()))?;
         let stat = rustix::fs::fstat(&root).map_err(|errno| failed(errno.into()))?;
         let candidates = match places {
+            IgnorePlaces::Nowhere => Vec::new(),
             IgnorePlaces::Beside(containerfile) => ignore_candidates(path, containerfile),
             IgnorePlaces::File(file) => {
                 let failed = |source| ContextError::IgnoreFile {

@@ -2,14 +2,15 @@
 
 mod mounts;
 mod parts;
+mod remote;
 mod schedule;
 mod transfer;
 
 pub(crate) use mounts::Shown;
 
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use osmith_container::users::Accounts;
 use osmith_image::store::Store;
@@ -20,8 +21,9 @@ use crate::built::Built;
 use crate::command::run_spec;
 use crate::context::Context;
 use crate::error::{BuildError, StepError};
+use crate::outside::Outside;
 use crate::plan::{Action, Origin, Plan, Run, StagePlan, Step};
-use crate::run::BuildRoot;
+use crate::run::{BuildRoot, RunError};
 use crate::stage::Stage;
 use crate::{Request, containerfile};
 use schedule::run_stages;
@@ -31,6 +33,7 @@ pub(crate) struct Workplace<'b> {
     pub(crate) store: &'b Store,
     pub(crate) request: &'b Request,
     pub(crate) source: &'b containerfile::Source,
+    pub(crate) outside: &'b dyn Outside,
     pub(crate) observer: &'b dyn Observer,
     pub(crate) images: &'b BaseImageSet,
     pub(crate) context: Context<'b>,
@@ -95,6 +98,51 @@ impl Observer for Stoppable<'_> {
 
     fn interrupted(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed) || self.observer.interrupted()
+    }
+}
+
+/// Remembers what a command said last.
+struct LastLines<'o> {
+    observer: &'o dyn Observer,
+    step: StepId,
+    lines: Mutex<VecDeque<String>>,
+}
+
+impl LastLines<'_> {
+    /// So many lines are remembered.
+    const COUNT: usize = 10;
+
+    fn explain(self, error: RunError) -> StepError {
+        match error {
+            RunError::Failed { .. } => StepError::Command {
+                error,
+                last_lines: self
+                    .lines
+                    .into_inner()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .into(),
+            },
+            error => error.into(),
+        }
+    }
+}
+
+impl Observer for LastLines<'_> {
+    fn observe(&self, event: Event) {
+        if let Event::Output { step, line, .. } = &event
+            && *step == self.step
+        {
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            if lines.len() == Self::COUNT {
+                lines.pop_front();
+            }
+            lines.push_back(line.clone());
+        }
+        self.observer.observe(event);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.observer.interrupted()
     }
 }
 
@@ -217,7 +265,13 @@ impl<'b> Execution<'b> {
         let accounts = Accounts::read(self.workplace.store, stage.draft()?.tree())?;
         let shown = self.show(run, id)?;
         let spec = run_spec(run, &accounts, self.workplace.request, &shown)?;
-        let layer = build_root.run(stage.draft()?.tree(), &spec, self.observer, id)?;
+        let listener = LastLines {
+            observer: self.observer,
+            step: id,
+            lines: Mutex::default(),
+        };
+        let ran = build_root.run(stage.draft()?.tree(), &spec, &listener, id);
+        let layer = ran.map_err(|error| listener.explain(error))?;
         let count = layer.len();
         let layer = stage.draft()?.absorb(layer)?;
         stage.keep(&key, layer, step.history.clone())?;

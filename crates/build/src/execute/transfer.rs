@@ -56,9 +56,8 @@ impl Execution<'_> {
             match source {
                 TransferSource::Path(_) => {}
                 TransferSource::Inline { name, text } => self.add_inline(name, text, &mut selection)?,
-                TransferSource::Url(_) | TransferSource::Git(_) => {
-                    return Err(StepError::Remote);
-                }
+                TransferSource::Url(url) => self.add_url(url, transfer, id, &mut selection)?,
+                TransferSource::Git(text) => self.add_repository(text, transfer, id, &mut selection)?,
             }
         }
         Ok(selection)

@@ -6,13 +6,56 @@
 use std::collections::BTreeMap;
 
 use osmith_build::plan::{ImageFormat, Platforms};
-use osmith_build::{BuildError, BuiltImage, ContainerfileText, NameService, Request, Squash, Times, build};
+use osmith_build::{
+    BuildError, BuiltImage, ContainerfileText, NameService, Outside, OutsideError, PullPolicy, Request,
+    Squash, Times,
+};
 use osmith_formats::tree::{Content, Node, Tree};
-use osmith_image::Platform;
-use osmith_image::store::{Access, Store};
-use osmith_report::{Failure, Silent};
+use osmith_image::registry::{DownloadError, Downloaded, Validators};
+use osmith_image::store::{Access, Image, Store};
+use osmith_image::{Platform, Reference};
+use osmith_report::{Failure, Observer, Silent, StepId};
 use osmith_testing::oracle;
 use serde_json::Map;
+
+/// Other machines are not there.
+pub(crate) struct Nobody;
+
+impl Outside for Nobody {
+    fn pull(
+        &self,
+        name: &Reference,
+        _: &Platform,
+        _: &Store,
+        _: &dyn Observer,
+    ) -> Result<Image, OutsideError> {
+        panic!("{name} is to be fetched");
+    }
+
+    fn download(
+        &self,
+        url: &str,
+        _: &Validators,
+        _: &Store,
+        _: &dyn Observer,
+        _: StepId,
+    ) -> Result<Option<Downloaded>, DownloadError> {
+        Err(DownloadError::Status {
+            url: url.to_owned(),
+            status: 404,
+        })
+    }
+}
+
+/// Builds without other machines.
+#[allow(clippy::result_large_err)]
+pub(crate) fn build(
+    store: &Store,
+    request: &Request,
+    observer: &dyn Observer,
+) -> Result<BuiltImage, BuildError> {
+    osmith_build::build(store, request, &Nobody, observer)
+}
 
 pub(crate) struct Site {
     _directory: tempfile::TempDir,
@@ -65,6 +108,7 @@ impl Site {
             build_args: BTreeMap::new(),
             target: None,
             squash: Squash::Nothing,
+            pull: PullPolicy::Never,
             contexts: BTreeMap::new(),
             secrets: BTreeMap::new(),
             agents: BTreeMap::new(),

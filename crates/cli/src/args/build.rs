@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use osmith_image::Platform;
 
+use super::TransferOptions;
+
 /// Build an image from a Containerfile
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -90,12 +92,41 @@ pub(crate) struct BuildArgs {
     /// Write the file tree as well: type=local,dest=DIR or type=tar,dest=FILE; DIR alone, or - for a tar to standard output
     #[arg(short, long, value_name = "DEST")]
     pub(crate) output: Option<String>,
+    /// When base images are fetched that have a registry's name
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t = BuildPull::Missing,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "always"
+    )]
+    pub(crate) pull: BuildPull,
+    #[command(flatten)]
+    pub(crate) transfer: TransferOptions,
     /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
     /// The directory that COPY and ADD read from
     #[arg(default_value = ".")]
     pub(crate) context: PathBuf,
+}
+
+/// When base images are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BuildPull {
+    /// If they are not in the store
+    #[value(alias = "ifnotpresent", alias = "false")]
+    Missing,
+    /// Every time
+    #[value(alias = "true")]
+    Always,
+    /// Every time; if that fails, what is in the store will do
+    #[value(alias = "ifnewer")]
+    Newer,
+    /// Not at all
+    Never,
 }
 
 /// The form of an image.

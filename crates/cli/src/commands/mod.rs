@@ -9,6 +9,7 @@ pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod install;
 pub(crate) mod layout;
+pub(crate) mod lint;
 pub(crate) mod machine;
 pub(crate) mod reference_pages;
 pub(crate) mod transfer;

@@ -9,6 +9,7 @@ const COMMANDS: &[&str] = &[
     "images",
     "inspect",
     "digest",
+    "lint",
     "tag",
     "rmi",
     "prune",

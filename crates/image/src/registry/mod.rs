@@ -14,6 +14,7 @@ mod client;
 mod configuration;
 mod copy;
 mod credentials;
+mod download;
 mod error;
 mod follow;
 mod login;
@@ -37,6 +38,7 @@ pub use copy::{Copied, Endpoint, copy};
 pub use credentials::{
     AuthFile, Credentials, CredentialsError, erase_all_credentials, erase_credential, store_credential,
 };
+pub use download::{DownloadError, Downloaded, Validators, download};
 pub use error::{CertificateProblem, RegistryError};
 pub use login::verify_login;
 pub use proxy::{Proxies, ProxySetting};

@@ -174,6 +174,23 @@ pub fn deployment_of_stored(
     deployment(install, options, &mut |digest| read_object(store, digest))
 }
 
+/// Makes sure that an image can be deployed; `tree` is its tree.
+pub fn require_bootable(
+    store: &Store,
+    image: &Image,
+    tree: Tree,
+    architecture: Architecture,
+) -> Result<(), InstallError> {
+    let install = InstallImage {
+        tree,
+        architecture,
+        manifest: &store.blob_bytes(&image.manifest_digest)?,
+        config: &store.blob_bytes(&image.id())?,
+        records: Vec::new(),
+    };
+    prepare(install, &mut |digest| read_object(store, digest)).map(drop)
+}
+
 /// The contents of a fresh disk on which the image is deployed.
 pub fn deployment(
     mut image: InstallImage,

@@ -2,6 +2,7 @@
 
 mod options;
 mod output;
+mod outside;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _};
@@ -10,16 +11,19 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use osmith_build::plan::{ImageFormat, Platforms};
-use osmith_build::{ContainerfileText, NameService, Request, Squash, Times, build as build_image};
+use osmith_build::{
+    ContainerfileText, NameService, PullPolicy, Request, Squash, Times, build as build_image,
+};
 use osmith_image::store::Store;
 use osmith_report::{Class, Observer};
 
 use super::images::{parse_name, print};
 use super::import::seconds_since_1970;
 use super::transfer::{Quiet, host_platform, write_digest};
-use crate::args::{BuildArgs, BuildFormat};
+use crate::args::{BuildArgs, BuildFormat, BuildPull};
 use crate::failure::{CommandFailure, CommandResult};
 use output::Output;
+use outside::Machines;
 
 /// The names that are looked for in a context, in this order.
 const FILE_NAMES: [&str; 2] = ["Containerfile", "Dockerfile"];
@@ -48,6 +52,12 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
             (true, false) => Squash::New,
             (false, false) => Squash::Nothing,
         },
+        pull: match args.pull {
+            BuildPull::Missing => PullPolicy::Missing,
+            BuildPull::Always => PullPolicy::Always,
+            BuildPull::Newer => PullPolicy::Newer,
+            BuildPull::Never => PullPolicy::Never,
+        },
         contexts: options::contexts(&args.build_context)?,
         secrets: options::secrets(&args.secret)?,
         agents: options::agents(&args.ssh)?,
@@ -75,7 +85,8 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
         observer,
         quiet: args.quiet,
     };
-    let built = build_image(store, &request, &quiet)?;
+    let machines = Machines::new(&args.transfer);
+    let built = build_image(store, &request, &machines, &quiet)?;
     if let Some(output) = &output {
         output.write(&built.image, store, &quiet)?;
     }

@@ -1,162 +1,18 @@
-//! Why a build failed.
+//! Why a step failed.
 
 use std::path::PathBuf;
 
 use osmith_container::users::UserError;
 use osmith_formats::tree::ResolveError;
 use osmith_image::layer::LayerError;
+use osmith_image::registry::DownloadError;
 use osmith_image::store::StoreError;
-use osmith_report::{Class, Failure, Interrupted};
+use osmith_report::{Class, Failure, Interrupted, printable};
 
-use crate::containerfile::{Diagnostic, Severity, Source, Span};
 use crate::context::ContextError;
 use crate::copy::{ArchiveError, BadMode, SelectError};
+use crate::git::GitError;
 use crate::run::RunError;
-
-/// More findings than this are counted, not shown.
-const SHOWN_MAX: usize = 20;
-
-/// Why there is no image. The store is as it was before, except for what the cache remembers.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The Containerfile cannot be built.
-    #[error(transparent)]
-    Containerfile(#[from] Findings),
-    /// The build context cannot be used.
-    #[error(transparent)]
-    Context(#[from] ContextError),
-    /// A step failed.
-    #[error("{place}: {title}")]
-    Step {
-        /// `FILE:LINE`.
-        place: String,
-        /// The instruction.
-        title: String,
-        /// The line with a marker.
-        excerpt: String,
-        /// Why.
-        #[source]
-        source: StepError,
-    },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Layers cannot be made one.
-    #[error("cannot squash the layers")]
-    Squash(#[source] LayerError),
-    /// The user asked to stop.
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-}
-
-impl BuildError {
-    pub(crate) fn step(source: &Source, span: Span, title: &str, error: StepError) -> Self {
-        if let StepError::Interrupted(interrupted) = error {
-            return interrupted.into();
-        }
-        let line = source.position(span.start).line;
-        BuildError::Step {
-            place: format!("{}:{line}", source.name()),
-            title: title.to_owned(),
-            excerpt: source.excerpt(span, ""),
-            source: error,
-        }
-    }
-}
-
-impl Failure for BuildError {
-    fn class(&self) -> Class {
-        match self {
-            BuildError::Containerfile(findings) => findings.class(),
-            BuildError::Context(error) => match error {
-                ContextError::Open { source, .. } | ContextError::IgnoreFile { source, .. } => {
-                    io_class(source)
-                }
-                ContextError::Pattern { .. } => Class::Input,
-                ContextError::Store(error) => error.class(),
-            },
-            BuildError::Step { source, .. } => source.class(),
-            BuildError::Store(error) => error.class(),
-            BuildError::Squash(error) => error.class(),
-            BuildError::Interrupted(_) => Class::Interrupted,
-        }
-    }
-
-    fn hints(&self) -> Vec<String> {
-        match self {
-            BuildError::Context(ContextError::Open { .. }) => {
-                vec!["the last argument of osmith build is the directory that COPY reads from".to_owned()]
-            }
-            BuildError::Step { source, .. } => source.hints(),
-            BuildError::Store(error) | BuildError::Context(ContextError::Store(error)) => error.hints(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn excerpt(&self) -> Option<String> {
-        match self {
-            BuildError::Containerfile(findings) => findings.excerpt(),
-            BuildError::Step { excerpt, .. } => Some(excerpt.clone()),
-            _ => None,
-        }
-    }
-}
-
-/// Everything that prevents a Containerfile from being built.
-#[derive(Debug)]
-pub struct Findings {
-    /// What is wrong, as text: the place and message of the first.
-    headline: String,
-    excerpt: String,
-    /// The findings.
-    pub findings: Vec<Diagnostic>,
-}
-
-impl Findings {
-    /// The errors among findings; there is at least one.
-    pub(crate) fn new(source: &Source, findings: Vec<Diagnostic>) -> Self {
-        let errors: Vec<Diagnostic> = findings
-            .into_iter()
-            .filter(|finding| finding.severity == Severity::Error)
-            .collect();
-        let mut excerpt = String::new();
-        for (index, finding) in errors.iter().take(SHOWN_MAX).enumerate() {
-            if index > 0 {
-                excerpt += &format!("\n{}\n", finding.headline(source));
-            }
-            excerpt += &finding.excerpt(source);
-        }
-        if errors.len() > SHOWN_MAX {
-            excerpt += &format!("\n({} more)", errors.len() - SHOWN_MAX);
-        }
-        Findings {
-            headline: errors
-                .first()
-                .map(|first| first.headline(source))
-                .unwrap_or_default(),
-            excerpt,
-            findings: errors,
-        }
-    }
-}
-
-impl std::fmt::Display for Findings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.headline)
-    }
-}
-
-impl std::error::Error for Findings {}
-
-impl Failure for Findings {
-    fn class(&self) -> Class {
-        Class::Input
-    }
-
-    fn excerpt(&self) -> Option<String> {
-        Some(self.excerpt.clone())
-    }
-}
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +33,14 @@ pub enum StepError {
     #[error(transparent)]
     Mode(#[from] BadMode),
     /// The command failed.
+    #[error("{error}")]
+    Command {
+        /// How.
+        error: RunError,
+        /// What it said last.
+        last_lines: Vec<String>,
+    },
+    /// The command could not be run.
     #[error(transparent)]
     Run(#[from] RunError),
     /// A secret is required and was not given.
@@ -202,9 +66,28 @@ pub enum StepError {
     /// A context of that name was planned and is not open.
     #[error("there is no build context '{0}'")]
     NoContext(String),
-    /// A source is on a server.
-    #[error("sources on servers are not supported yet")]
-    Remote,
+    /// A file of a server cannot be fetched.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    /// A server says that a file is the one that is known, but none is.
+    #[error("the server says that '{0}' did not change, but it was never fetched")]
+    Unchanged(String),
+    /// An address does not end in the name of a file.
+    #[error("'{0}' does not end in the name of a file")]
+    UrlName(String),
+    /// A file of a server is not the one that is wanted.
+    #[error("'{url}' has the checksum {found}, not {wanted}")]
+    Checksum {
+        /// The address.
+        url: String,
+        /// What `--checksum` says.
+        wanted: String,
+        /// What it is.
+        found: String,
+    },
+    /// A git repository cannot be fetched.
+    #[error(transparent)]
+    Git(GitError),
     /// The layer cannot be made.
     #[error("cannot make the layer")]
     Layer(#[from] LayerError),
@@ -223,9 +106,13 @@ impl Failure for StepError {
             StepError::Archive(error) => error.class(),
             StepError::User(error) => error.class(),
             StepError::Path(_) | StepError::Mode(_) => Class::Input,
-            StepError::Run(error) => error.class(),
+            StepError::Command { error, .. } | StepError::Run(error) => error.class(),
             StepError::NoSecret(_) | StepError::NoAgent(_) => Class::Usage,
-            StepError::SecretText(_) | StepError::Remote => Class::Input,
+            StepError::SecretText(_) | StepError::UrlName(_) => Class::Input,
+            StepError::Checksum { .. } => Class::Corrupt,
+            StepError::Unchanged(_) => Class::Network,
+            StepError::Download(error) => error.class(),
+            StepError::Git(error) => error.class(),
             StepError::Agent { source, .. } => io_class(source),
             StepError::Layer(_) | StepError::NoContext(_) => Class::Internal,
             StepError::Store(error) => error.class(),
@@ -237,12 +124,65 @@ impl Failure for StepError {
         match self {
             StepError::Source(error) => error.hints(),
             StepError::User(error) => error.hints(),
+            StepError::Download(error) => error.hints(),
+            StepError::Git(error) => error.hints(),
+            StepError::Checksum { .. } => {
+                vec!["the file is another one than when the checksum was written: look at it before you change that".to_owned()]
+            }
             StepError::NoSecret(id) => vec![format!("osmith build --secret id={id},src=FILE")],
             StepError::NoAgent(id) => {
                 vec![format!("osmith build --ssh {id}, with an agent in SSH_AUTH_SOCK")]
             }
-            StepError::Run(error) => error.hints(),
+            StepError::Command { error, .. } | StepError::Run(error) => error.hints(),
             StepError::Store(error) => error.hints(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl StepError {
+    /// The last lines of a command that failed, for people, under a heading; may be empty.
+    pub(crate) fn last_lines(&self) -> String {
+        match self {
+            StepError::Command { last_lines, .. } if !last_lines.is_empty() => {
+                let lines: Vec<String> = last_lines
+                    .iter()
+                    .map(|line| format!("   > {}", printable(line)))
+                    .collect();
+                format!("\n   the command's last lines:\n{}", lines.join("\n"))
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+impl From<GitError> for StepError {
+    fn from(error: GitError) -> Self {
+        match error {
+            GitError::Interrupted(interrupted) => interrupted.into(),
+            GitError::Store(error) => error.into(),
+            GitError::Files(error) => error.into(),
+            error => StepError::Git(error),
+        }
+    }
+}
+
+impl Failure for GitError {
+    fn class(&self) -> Class {
+        match self {
+            GitError::Run(_) => Class::Environment,
+            GitError::Failed { .. } => Class::Network,
+            GitError::NoDirectory { .. } => Class::NotFound,
+            GitError::Files(error) => error.class(),
+            GitError::Context(error) => error.class(),
+            GitError::Store(error) => error.class(),
+            GitError::Interrupted(_) => Class::Interrupted,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            GitError::Run(_) => vec!["install the package git".to_owned()],
             _ => Vec::new(),
         }
     }
@@ -327,5 +267,25 @@ fn io_class(error: &std::io::Error) -> Class {
     match error.kind() {
         std::io::ErrorKind::NotFound => Class::NotFound,
         _ => Class::Environment,
+    }
+}
+
+impl Failure for ContextError {
+    fn class(&self) -> Class {
+        match self {
+            ContextError::Open { source, .. } | ContextError::IgnoreFile { source, .. } => io_class(source),
+            ContextError::Pattern { .. } => Class::Input,
+            ContextError::Store(error) => error.class(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            ContextError::Open { .. } => {
+                vec!["the last argument of osmith build is the directory that COPY reads from".to_owned()]
+            }
+            ContextError::Store(error) => error.hints(),
+            _ => Vec::new(),
+        }
     }
 }
