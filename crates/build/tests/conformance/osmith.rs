@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use osmith_build::plan::ImageFormat;
-use osmith_build::{BuildError, BuiltImage, ExtraContext, Request, Squash, Times, build};
+use osmith_build::{BuildError, BuiltImage, ExtraContext, Request, Squash, Times};
 use osmith_formats::tree::Node;
 use osmith_report::Silent;
 
@@ -13,7 +13,7 @@ use crate::base;
 use crate::case::Case;
 use crate::material::{items, lay_out};
 use crate::outcome::{Built, Listing, Metadata, What, line};
-use crate::site::{Site, told};
+use crate::site::{Site, build, told};
 
 /// A store with the base image.
 pub(crate) struct Osmith {
