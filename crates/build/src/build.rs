@@ -9,6 +9,7 @@ use osmith_image::{ImageConfig, Reference};
 use osmith_report::{Event, Observer, Outcome, Severity as Loudness, Step, StepId};
 
 use crate::bases::{BaseImageSet, StoreImages};
+use crate::check::Checked;
 use crate::commit::commit;
 use crate::containerfile::{Diagnostic, Source, parse};
 use crate::context::{Context, IgnorePlaces};
@@ -118,6 +119,22 @@ pub struct Request {
 }
 
 impl Request {
+    /// What the plan has to know.
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            build_args: self.build_args.clone(),
+            target: self.target.clone(),
+            platforms: self.platforms.clone(),
+            is_platform_given: self.is_platform_given,
+            contexts: self
+                .contexts
+                .iter()
+                .map(|(name, context)| (name.clone(), context.name()))
+                .collect(),
+            format: self.format,
+        }
+    }
+
     fn ignore_places(&self) -> IgnorePlaces<'_> {
         match &self.ignore_file {
             Some(path) => IgnorePlaces::File(path),
@@ -143,6 +160,20 @@ pub struct BuiltImage {
     pub stage: String,
 }
 
+/// Looks at the Containerfile of a request without building anything; base images that are not in the store are not
+/// fetched.
+pub fn check(store: &Store, request: &Request, outside: &dyn Outside, observer: &dyn Observer) -> Checked {
+    let mut images = StoreImages {
+        store,
+        outside,
+        policy: PullPolicy::Never,
+        observer,
+        found: BaseImageSet::default(),
+    };
+    let file = &request.containerfile;
+    crate::check::check(&file.name, &file.bytes, &request.wanted(), &mut images)
+}
+
 /// Builds an image and gives it its names. Nothing is named before everything has succeeded.
 pub fn build(
     store: &Store,
@@ -162,18 +193,7 @@ pub fn build(
         observer,
         found: BaseImageSet::default(),
     };
-    let wanted = Wanted {
-        build_args: request.build_args.clone(),
-        target: request.target.clone(),
-        platforms: request.platforms.clone(),
-        is_platform_given: request.is_platform_given,
-        contexts: request
-            .contexts
-            .iter()
-            .map(|(name, context)| (name.clone(), context.name()))
-            .collect(),
-        format: request.format,
-    };
+    let wanted = request.wanted();
     let plan = plan(&parsed.containerfile, &wanted, &mut images)
         .map_err(|findings| Findings::new(source, findings))?;
     let context = Context::open(store, &request.context, request.ignore_places())?;

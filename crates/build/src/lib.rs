@@ -18,6 +18,7 @@ mod agent;
 mod bases;
 mod build;
 mod built;
+pub mod check;
 mod command;
 mod commit;
 pub mod containerfile;
@@ -34,7 +35,9 @@ pub mod run;
 mod stage;
 mod times;
 
-pub use build::{BuiltImage, ContainerfileText, ExtraContext, NameService, Request, Squash, build};
+pub use build::{
+    BuiltImage, ContainerfileText, ExtraContext, NameService, Request, Squash, build, check as check_request,
+};
 pub use context::ContextError;
 pub use copy::{ArchiveError, BadMode, SelectError};
 pub use error::{BuildError, Findings, StepError};

@@ -48,7 +48,7 @@ impl Source {
     }
 
     /// How many lines there are; text after the last newline counts as one.
-    pub(super) fn line_count(&self) -> usize {
+    pub(crate) fn line_count(&self) -> usize {
         match self.line_starts.last() {
             Some(start) if *start == self.text.len() => self.line_starts.len() - 1,
             _ => self.line_starts.len(),
@@ -56,7 +56,7 @@ impl Source {
     }
 
     /// The span of a line (counted from 0) without its line end.
-    pub(super) fn line_span(&self, index: usize) -> Span {
+    pub(crate) fn line_span(&self, index: usize) -> Span {
         let length = self.text.len();
         let start = self.line_starts.get(index).copied().unwrap_or(length);
         let next = self.line_starts.get(index + 1).copied().unwrap_or(length);

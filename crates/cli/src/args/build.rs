@@ -19,6 +19,7 @@ Examples:
   osmith build -t localhost/os:2 -f Containerfile.prod --build-arg CHANNEL=stable .
   osmith build --target base --no-cache .
   osmith build --secret id=token,src=token.txt --build-context assets=../assets .
+  osmith build --check .
   osmith build --source-date-epoch 1700000000 --iidfile id .")]
 pub(crate) struct BuildArgs {
     /// Name the image; repeatable
@@ -61,6 +62,9 @@ pub(crate) struct BuildArgs {
     /// The form of the image
     #[arg(long, value_enum, default_value_t = BuildFormat::Oci, value_name = "FORMAT")]
     pub(crate) format: BuildFormat,
+    /// Only say what is wrong with the Containerfile, and what could be better
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Run every step, also those whose result is known
     #[arg(long)]
     pub(crate) no_cache: bool,

@@ -109,3 +109,18 @@ fn several_containerfiles_are_one_and_arguments_come_from_files() {
         .unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("cpp -E"));
 }
+
+#[test]
+fn a_containerfile_is_checked_without_being_built() {
+    let place = place();
+    place.file("context/poor", "FROM localhost/none\nCMD run\nENV PASSWORD=x\n");
+    place.file("context/broken", "FROM localhost/none\nCMDD run\n");
+    place.file("context/strict", "# check=error=true\nFROM scratch\nCMD run\n");
+    insta::assert_snapshot!(place.transcript(&[
+        "build --check context",
+        "build --check -f context/poor context",
+        "build --check -f context/broken context",
+        "build --check -f context/strict context",
+        "images -q",
+    ]));
+}

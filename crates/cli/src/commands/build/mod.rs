@@ -10,9 +10,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use osmith_build::check::Checked;
+use osmith_build::containerfile::Severity;
 use osmith_build::plan::{ImageFormat, Platforms};
 use osmith_build::{
-    ContainerfileText, NameService, PullPolicy, Request, Squash, Times, build as build_image,
+    ContainerfileText, NameService, PullPolicy, Request, Squash, Times, build as build_image, check_request,
 };
 use osmith_image::store::Store;
 use osmith_report::{Class, Observer};
@@ -86,6 +88,9 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
         quiet: args.quiet,
     };
     let machines = Machines::new(&args.transfer);
+    if args.check {
+        return told(&check_request(store, &request, &machines, &quiet));
+    }
     let built = build_image(store, &request, &machines, &quiet)?;
     if let Some(output) = &output {
         output.write(&built.image, store, &quiet)?;
@@ -97,6 +102,23 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
     match output {
         Some(Output::Stream) => Ok(()),
         _ => print(&format!("{id}\n")),
+    }
+}
+
+/// Prints what was found; a failure if the file cannot be built.
+fn told(checked: &Checked) -> CommandResult {
+    let count = |severity| {
+        let found = checked.warnings.iter();
+        found
+            .filter(|warning| warning.finding.severity == severity)
+            .count()
+    };
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    print(&checked.text())?;
+    print(&format!("{warnings} warnings, {errors} errors\n"))?;
+    match checked.has_failed() {
+        false => Ok(()),
+        true => Err(CommandFailure::new(Class::Input, "the Containerfile is not as it should be").into()),
     }
 }
 
