@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod build;
+mod cache;
 mod disk;
 mod image;
 mod image_builder;
@@ -13,6 +14,7 @@ mod machine;
 mod registry;
 
 pub(crate) use build::{BuildArgs, BuildFormat, BuildPull};
+pub(crate) use cache::{CacheArgs, CacheCommand, CacheListArgs, CacheRemoveArgs};
 pub(crate) use disk::{
     DiskArgs, DiskCompression, DiskType, InstallArgs, InstallCommand, InstallImageArgs, ToDiskArgs,
     ToFilesystemArgs,
@@ -100,6 +102,7 @@ pub(crate) enum Command {
     Tag(TagArgs),
     Rmi(RmiArgs),
     Prune(PruneArgs),
+    Cache(CacheArgs),
     Fsck(FsckArgs),
     Save(SaveArgs),
     Load(LoadArgs),

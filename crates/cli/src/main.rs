@@ -21,10 +21,10 @@ use clap::Parser as _;
 use osmith_image::store::{Access, Store};
 use osmith_report::Failure;
 
-use args::{Cli, Command, EtcCommand, InstallCommand};
+use args::{CacheCommand, Cli, Command, EtcCommand, InstallCommand};
 use commands::{
-    build, copy, disk, drift, image_builder, images, import, install, layout, lint, machine, reference_pages,
-    transfer,
+    build, cache, copy, disk, drift, image_builder, images, import, install, layout, lint, machine,
+    reference_pages, transfer,
 };
 use progress::{Console, Messages};
 
@@ -68,6 +68,15 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
             let path = location::store(&cli.global)?;
             namespace::enter(console)?;
             build::build(args, &Store::open(&path, Access::ReadWrite)?, console)
+        }
+        Command::Cache(args) => {
+            let path = location::store(&cli.global)?;
+            namespace::enter(console)?;
+            let store = Store::open(&path, Access::ReadWrite)?;
+            match &args.command {
+                CacheCommand::List(args) => cache::list(args, &store),
+                CacheCommand::Remove(args) => cache::remove(args, &store),
+            }
         }
         Command::Import(args) => import::import(args, &store(Access::ReadWrite)?, console),
         Command::Images(args) => images::images(args, &store(Access::ReadOnly)?),

@@ -220,7 +220,8 @@ fn rows(listed: &[Listed]) -> Vec<[String; 5]> {
     rows
 }
 
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+/// Rows with columns of equal width.
+pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let widths: [usize; N] = std::array::from_fn(|column| {
         rows.iter()
             .map(|row| row[column].chars().count())

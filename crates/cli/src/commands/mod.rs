@@ -1,6 +1,7 @@
 //! One module an area; each command turns its arguments into a library's request and the result into output.
 
 pub(crate) mod build;
+pub(crate) mod cache;
 pub(crate) mod copy;
 pub(crate) mod disk;
 pub(crate) mod drift;

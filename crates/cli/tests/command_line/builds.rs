@@ -124,3 +124,33 @@ fn a_containerfile_is_checked_without_being_built() {
         "images -q",
     ]));
 }
+
+#[test]
+fn kept_directories_are_listed_and_removed() {
+    let Some(busybox) = oracle::require("busybox") else {
+        return;
+    };
+    if !oracle::require_root("RUN") {
+        return;
+    }
+    let place = place();
+    fs::copy(busybox, place.path().join("context/busybox")).unwrap();
+    place.file(
+        "context/Containerfile",
+        "FROM scratch\nCOPY busybox /\nRUN --mount=type=cache,target=/c [\"/busybox\", \"dd\", \"if=/dev/zero\", \"of=/c/x\", \"bs=1000\", \"count=2\"]\n\
+         RUN --mount=type=cache,id=other,target=/c,uid=5 [\"/busybox\", \"true\"]\n",
+    );
+    place.ok("build -q context");
+    let text = place.transcript(&[
+        "cache list",
+        "cache remove nothing",
+        "cache remove other",
+        "cache rm --all",
+        "cache ls",
+    ]);
+    let lines = text.lines().map(|line| match line.split_once("20") {
+        Some((before, after)) if after.ends_with('Z') => format!("{before}[TIME]"),
+        _ => line.to_owned(),
+    });
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}

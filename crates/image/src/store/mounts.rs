@@ -238,6 +238,7 @@ fn listed_cache(directory: &Path, identity: CacheIdentity) -> Result<ListedCache
 /// What others change meanwhile is not counted.
 fn size_of(directory: &Path) -> Result<u64, StoreError> {
     let mut size_bytes = 0;
+    let is_own = |path: &Path| path.parent() == Some(directory);
     let mut pending = vec![directory.to_owned()];
     while let Some(here) = pending.pop() {
         let entries = match fs::read_dir(&here) {
@@ -248,8 +249,9 @@ fn size_of(directory: &Path) -> Result<u64, StoreError> {
         for entry in entries.flatten() {
             match entry.metadata() {
                 Ok(metadata) if metadata.is_dir() => pending.push(entry.path()),
-                Ok(metadata) => size_bytes += metadata.len(),
-                Err(_) => {}
+                // Beside the directories there are locks and a description.
+                Ok(metadata) if !is_own(&entry.path()) => size_bytes += metadata.len(),
+                Ok(_) | Err(_) => {}
             }
         }
     }
