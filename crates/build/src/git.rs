@@ -70,6 +70,43 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// Fetches the files into `directory`, which is made; the time of their commit, in seconds since 1970.
+    fn fetch(
+        &self,
+        directory: &Path,
+        keeps_git_directory: bool,
+        observer: &dyn Observer,
+    ) -> Result<i64, GitError> {
+        let git = Git {
+            repository: self,
+            directory: directory.to_owned(),
+            observer,
+        };
+        let committed = git.fetch()?;
+        if !keeps_git_directory {
+            git.remove_own_files();
+        }
+        Ok(committed)
+    }
+
+    /// Fetches the files into the empty directory; the directory of them that is meant, which no link leads out of.
+    pub(crate) fn fetch_directory(&self, work: &Path, observer: &dyn Observer) -> Result<PathBuf, GitError> {
+        let checkout = work.join("checkout");
+        self.fetch(&checkout, false, observer)?;
+        let missing = || GitError::NoDirectory {
+            repository: self.place.clone(),
+            directory: self.directory.clone(),
+        };
+        let top = checkout.canonicalize().map_err(|_| missing())?;
+        let meant = top.join(&self.directory).canonicalize().map_err(|_| missing())?;
+        match meant.starts_with(&top) && meant.is_dir() {
+            true => Ok(meant),
+            false => Err(missing()),
+        }
+    }
+}
+
 /// What is wanted of a repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Checkout {
@@ -86,16 +123,10 @@ impl Checkout {
         observer: &dyn Observer,
         step: StepId,
     ) -> Result<Selection<'static>, GitError> {
-        let git = Git {
-            repository: &self.repository,
-            directory: work.join("checkout"),
-            observer,
-        };
-        let committed = git.fetch()?;
-        if !self.keeps_git_directory {
-            git.remove_own_files();
-        }
-        let context = Context::open(store, &git.directory, IgnorePlaces::Nowhere)?;
+        let repository = &self.repository;
+        let checkout = work.join("checkout");
+        let committed = repository.fetch(&checkout, self.keeps_git_directory, observer)?;
+        let context = Context::open(store, &checkout, IgnorePlaces::Nowhere)?;
         let directory = &self.repository.directory;
         let source = if directory.is_empty() { "." } else { directory };
         let watch = Watch { observer, step };

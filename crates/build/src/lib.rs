@@ -25,6 +25,7 @@ pub mod containerfile;
 mod context;
 mod copy;
 mod draft;
+mod elsewhere;
 mod error;
 mod execute;
 mod git;
@@ -40,6 +41,7 @@ pub use build::{
 };
 pub use context::ContextError;
 pub use copy::{ArchiveError, BadMode, SelectError};
+pub use elsewhere::{fetch_context, is_repository, unpack_context};
 pub use error::{BuildError, Findings, StepError};
 pub use git::GitError;
 pub use outside::{Outside, OutsideError, PullPolicy};

@@ -28,6 +28,7 @@ use osmith_image::{ImageConfig, Platform};
 use crate::containerfile::{Containerfile, Diagnostic, Span};
 
 pub use evaluate::plan;
+pub(crate) use transfer::is_git;
 
 /// For which machine an image is built, and on which.
 #[derive(Debug, Clone)]

@@ -110,7 +110,7 @@ fn path(text: &Text, is_add: bool, reader: &mut Reader<'_, '_>) -> Option<Transf
 }
 
 /// Whether it is a git repository: by its scheme, or because the path ends in `.git`, before a `#`.
-pub(super) fn is_git(text: &str) -> bool {
+pub(crate) fn is_git(text: &str) -> bool {
     let (place, _) = text.split_once('#').unwrap_or((text, ""));
     let is_web = place.starts_with("https://") || place.starts_with("http://");
     let by_scheme = ["git://", "ssh://", "git@"]

@@ -112,7 +112,8 @@ pub(crate) struct BuildArgs {
     /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// The directory that COPY and ADD read from
+    /// The directory that COPY and ADD read from; or a git repository (https://HOST/NAME.git#BRANCH:DIR), the URL of an
+    /// archive, or - for an archive or a Containerfile on standard input
     #[arg(default_value = ".")]
     pub(crate) context: PathBuf,
 }

@@ -190,6 +190,7 @@ fn git_repositories() {
     git(&["init", "work"]);
     place.file("www/work/sub/page", "one");
     place.file("www/work/top", "t");
+    place.file("www/work/sub/Containerfile", "FROM scratch\nCOPY sub/page /\n");
     git(&["-C", "work", "add", "."]);
     git(&["-C", "work", "commit", "-m", "one"]);
     git(&["-C", "work", "branch", "old"]);
@@ -213,6 +214,8 @@ fn git_repositories() {
     );
     assert!(place.path().join("out/kept/.git").is_dir() && !place.path().join("out/all/.git").exists());
     assert!(listing(&place).contains("2001-09-09 01:46"));
+    place.ok(&format!("build -q -f sub/Containerfile -o git-out {url}#old"));
+    assert!(place.path().join("git-out/page").exists());
     let (ok, said) = build(&place, &format!("FROM scratch\nADD {url}#nowhere /\n"), "");
     assert!(!ok && said.contains("git cannot fetch"), "{said}");
     let (ok, said) = build(&place, &format!("FROM scratch\nADD {url}#main:none /\n"), "");

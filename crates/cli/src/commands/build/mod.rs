@@ -1,5 +1,6 @@
 //! `osmith build`: a Containerfile becomes an image.
 
+mod context;
 mod options;
 mod output;
 mod outside;
@@ -24,13 +25,12 @@ use super::import::seconds_since_1970;
 use super::transfer::{Quiet, host_platform, write_digest};
 use crate::args::{BuildArgs, BuildFormat, BuildPull};
 use crate::failure::{CommandFailure, CommandResult};
+use context::Place;
 use output::Output;
 use outside::Machines;
 
 /// The names that are looked for in a context, in this order.
 const FILE_NAMES: [&str; 2] = ["Containerfile", "Dockerfile"];
-const CONTEXT_HINT: &str =
-    "the last argument is the directory that COPY reads from; -f FILE names a Containerfile elsewhere";
 
 pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
     let tags = args
@@ -40,11 +40,13 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
         .collect::<Result<Vec<_>, _>>()?;
     let output = args.output.as_deref().map(Output::parse).transpose()?;
     output.iter().try_for_each(Output::require_free)?;
+    let machines = Machines::new(&args.transfer);
+    let place = context::open(&args.context, store, &machines, observer)?;
     let build_args = options::build_args(&args.build_arg, &args.build_arg_file)?;
     let request = Request {
-        context: require_context(&args.context)?,
+        context: place.directory.clone(),
         ignore_file: args.ignorefile.clone(),
-        containerfile: containerfile(args)?,
+        containerfile: containerfile(args, &place)?,
         tags,
         times: times(args, &build_args)?,
         build_args,
@@ -87,7 +89,6 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
         observer,
         quiet: args.quiet,
     };
-    let machines = Machines::new(&args.transfer);
     if args.check {
         return told(&check_request(store, &request, &machines, &quiet));
     }
@@ -143,28 +144,23 @@ fn times(args: &BuildArgs, build_args: &BTreeMap<String, String>) -> Result<Time
     }))
 }
 
-fn require_context(path: &Path) -> Result<PathBuf, CommandFailure> {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Ok(path.to_owned()),
-        Ok(_) => Err(CommandFailure::new(
-            Class::Usage,
-            format!("the build context '{}' is no directory", path.display()),
-        )
-        .hint(CONTEXT_HINT)),
-        Err(error) => Err(CommandFailure::new(
-            Class::NotFound,
-            format!("cannot open the build context '{}'", path.display()),
-        )
-        .because(error)
-        .hint(CONTEXT_HINT)),
-    }
-}
-
 /// One Containerfile, or several one after the other.
-fn containerfile(args: &BuildArgs) -> Result<ContainerfileText, CommandFailure> {
+fn containerfile(args: &BuildArgs, place: &Place) -> Result<ContainerfileText, CommandFailure> {
+    if let (Some(bytes), true) = (&place.containerfile, args.file.is_empty()) {
+        return Ok(ContainerfileText {
+            name: "Containerfile".to_owned(),
+            bytes: bytes.clone(),
+            path: None,
+        });
+    }
+    // A file is looked for from here, unless the context came from elsewhere.
+    let here = |path: &PathBuf| match place.directory == args.context || path == Path::new("-") {
+        true => path.clone(),
+        false => place.directory.join(path),
+    };
     let paths = match args.file.as_slice() {
-        [] => vec![find(&args.context)?],
-        paths => paths.to_vec(),
+        [] => vec![find(&place.directory)?],
+        paths => paths.iter().map(here).collect(),
     };
     let mut text: Option<ContainerfileText> = None;
     for path in paths {
