@@ -17,6 +17,7 @@ use crate::error::{BuildError, Findings};
 use crate::execute::{Workplace, execute};
 use crate::outside::{Outside, PullPolicy};
 use crate::plan::{ImageFormat, NamedContext, Plan, Platforms, Wanted, plan};
+use crate::run::Mount;
 use crate::times::Times;
 
 /// A Containerfile's text.
@@ -69,6 +70,28 @@ pub enum Squash {
     All,
 }
 
+/// What all RUN steps have in common.
+#[derive(Debug, Clone)]
+pub struct RunSettings {
+    /// Whether those have a network that do not say that they have none.
+    pub network: bool,
+    /// Variables that name the proxies of this machine; neither history nor cache know them.
+    pub proxies: Vec<(String, String)>,
+    /// Files and directories of this machine that they see. What is there is not looked at: a change does not make a
+    /// step run again.
+    pub volumes: Vec<Mount>,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        RunSettings {
+            network: true,
+            proxies: Vec::new(),
+            volumes: Vec::new(),
+        }
+    }
+}
+
 /// What is to be built.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -116,6 +139,12 @@ pub struct Request {
     pub labels: BTreeMap<String, String>,
     /// For RUN.
     pub name_service: NameService,
+    /// For RUN.
+    pub run: RunSettings,
+    /// Variables of the image beside those of the Containerfile, or in their place.
+    pub env: BTreeMap<String, String>,
+    /// Variables that the image is not to have.
+    pub unset_env: Vec<String>,
 }
 
 impl Request {
@@ -226,6 +255,7 @@ pub fn build(
     );
     let mut config = target.map_or(empty, |stage| stage.config.clone());
     config.config.labels.extend(request.labels.clone());
+    set_variables(&mut config, request);
     let image = commit(store, request, &config, built, observer);
     let (outcome, summary) = match &image {
         Ok(image) => (Outcome::Done, image.id().hex()),
@@ -240,6 +270,17 @@ pub fn build(
         image: image?,
         stage: target.map(|stage| stage.title.clone()).unwrap_or_default(),
     })
+}
+
+fn set_variables(config: &mut ImageConfig, request: &Request) {
+    let name_of = |pair: &String| pair.split('=').next().unwrap_or_default().to_owned();
+    let is_other = |pair: &String| {
+        let name = name_of(pair);
+        !request.env.contains_key(&name) && !request.unset_env.contains(&name)
+    };
+    config.config.env.retain(is_other);
+    let pairs = request.env.iter().map(|(name, value)| format!("{name}={value}"));
+    config.config.env.extend(pairs);
 }
 
 fn named_contexts<'s>(

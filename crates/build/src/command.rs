@@ -26,7 +26,8 @@ pub(crate) fn run_spec(
     let user = accounts.user(&run.user)?;
     let mut mounts = Vec::new();
     let mut file = |path: &str, mode: u32, bytes: &[u8]| mounts.push(Mount::file(path, mode, bytes));
-    if run.network {
+    let network = run.network && request.run.network;
+    if network {
         file("/etc/resolv.conf", 0o644, &request.name_service.resolv_conf);
     }
     file("/etc/hosts", 0o644, &request.name_service.hosts);
@@ -45,8 +46,14 @@ pub(crate) fn run_spec(
         .collect();
     mounts.retain(|mount| !targets.iter().any(|target| mount.target.starts_with(target)));
     mounts.extend(shown.mounts.iter().cloned());
+    mounts.extend(request.run.volumes.iter().cloned());
     let mut env = run.env.clone();
     env.extend(run.passing_env.iter().chain(&shown.env).cloned());
+    for (name, value) in &request.run.proxies {
+        if !env.iter().any(|(known, _)| known == name) {
+            env.push((name.clone(), value.clone()));
+        }
+    }
     for (name, value) in [("HOME", user.home.as_str()), ("HOSTNAME", HOST_NAME)] {
         if !env.iter().any(|(known, _)| known == name) {
             env.push((name.to_owned(), value.to_owned()));
@@ -65,7 +72,7 @@ pub(crate) fn run_spec(
             groups: user.groups,
         },
         hostname: HOST_NAME.to_owned(),
-        network: if run.network { Network::Host } else { Network::None },
+        network: if network { Network::Host } else { Network::None },
         mounts,
         trees: shown.trees.clone(),
     })

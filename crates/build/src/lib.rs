@@ -37,7 +37,8 @@ mod stage;
 mod times;
 
 pub use build::{
-    BuiltImage, ContainerfileText, ExtraContext, NameService, Request, Squash, build, check as check_request,
+    BuiltImage, ContainerfileText, ExtraContext, NameService, Request, RunSettings, Squash, build,
+    check as check_request,
 };
 pub use context::ContextError;
 pub use copy::{ArchiveError, BadMode, SelectError};

@@ -110,7 +110,14 @@ impl<'b> Stage<'b> {
             .pairs(&env)
             .bytes(&run.workdir)
             .bytes(&run.user)
-            .list(run.network.then_some("network"))
+            .list((run.network && self.request.run.network).then_some("network"))
+            .list(
+                self.request
+                    .run
+                    .volumes
+                    .iter()
+                    .map(|volume| format!("{:?}", volume.target)),
+            )
             .list(mounts)
             .finish()
     }

@@ -255,3 +255,33 @@ fn what_is_wrong_with_a_mount_is_said() {
         insta::assert_snapshot!(site.fails(&mount(text)));
     }
 }
+
+#[test]
+fn what_all_commands_have_in_common() {
+    let Some(site) = busybox_site() else { return };
+    let shown = site.context.with_file_name("shown");
+    std::fs::create_dir(&shown).unwrap();
+    std::fs::write(shown.join("f"), "seen\n").unwrap();
+    let mut request = site.request(
+        "FROM localhost/base\nENV kept=1 gone=2\nRUN cat /v/f; echo $http_proxy; ip link | grep -c '^[0-9]'; test -e /etc/resolv.conf || echo none\n",
+    );
+    let source = osmith_build::run::Source::Machine(shown);
+    request.run.volumes = vec![osmith_build::run::Mount::new("/v", source)];
+    request.run.network = false;
+    request.run.proxies = vec![("http_proxy".to_owned(), "http://proxy:1".to_owned())];
+    request.env = [
+        ("new".to_owned(), "3".to_owned()),
+        ("kept".to_owned(), "4".to_owned()),
+    ]
+    .into();
+    request.unset_env = vec!["gone".to_owned()];
+    let lines = run(&site, &request).0;
+    assert_eq!(lines, ["seen", "http://proxy:1", "1", "none"]);
+    let built = site.build("FROM localhost/test\n");
+    let config = String::from_utf8(built.image.config.to_bytes()).unwrap();
+    assert!(config.contains("kept=4") && config.contains("new=3"), "{config}");
+    assert!(
+        !config.contains("\"gone=2") && !config.contains("proxy:1"),
+        "{config}"
+    );
+}

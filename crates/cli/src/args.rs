@@ -13,7 +13,7 @@ mod lint;
 mod machine;
 mod registry;
 
-pub(crate) use build::{BuildArgs, BuildFormat, BuildPull};
+pub(crate) use build::{BuildArgs, BuildFormat, BuildNetwork, BuildPull};
 pub(crate) use cache::{CacheArgs, CacheCommand, CacheListArgs, CacheRemoveArgs};
 pub(crate) use disk::{
     DiskArgs, DiskCompression, DiskType, InstallArgs, InstallCommand, InstallImageArgs, ToDiskArgs,

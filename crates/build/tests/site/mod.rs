@@ -126,6 +126,9 @@ impl Site {
             inherits_annotations: true,
             labels: BTreeMap::new(),
             name_service: NameService::default(),
+            run: osmith_build::RunSettings::default(),
+            env: BTreeMap::new(),
+            unset_env: Vec::new(),
         }
     }
 

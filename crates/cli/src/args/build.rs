@@ -90,6 +90,33 @@ pub(crate) struct BuildArgs {
     /// Whether the annotations of the base image are taken over
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) inherit_annotations: bool,
+    /// Set a variable in the image; without a value it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Take a variable out of the image
+    #[arg(long, value_name = "NAME")]
+    pub(crate) unsetenv: Vec<String>,
+    /// The network of RUN steps
+    #[arg(long, value_enum, default_value_t = BuildNetwork::Default, value_name = "NETWORK")]
+    pub(crate) network: BuildNetwork,
+    /// Give RUN steps the variables that name this machine's proxies
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) http_proxy: bool,
+    /// Tell RUN steps the address of a host
+    #[arg(long, value_name = "HOST:IP")]
+    pub(crate) add_host: Vec<String>,
+    /// Show a file or directory of this machine to RUN steps
+    #[arg(short, long, value_name = "HERE:THERE[:ro]")]
+    pub(crate) volume: Vec<String>,
+    /// What podman's builds take and what is so here in any case
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", require_equals = true)]
+    pub(crate) layers: Option<bool>,
+    /// The same
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", require_equals = true)]
+    pub(crate) rm: Option<bool>,
+    /// The same
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", require_equals = true)]
+    pub(crate) force_rm: Option<bool>,
     /// Write the ID of the image to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
@@ -116,6 +143,16 @@ pub(crate) struct BuildArgs {
     /// archive, or - for an archive or a Containerfile on standard input
     #[arg(default_value = ".")]
     pub(crate) context: PathBuf,
+}
+
+/// What RUN steps reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BuildNetwork {
+    /// This machine's network
+    #[value(alias = "host")]
+    Default,
+    /// Nothing
+    None,
 }
 
 /// When base images are fetched.

@@ -15,7 +15,8 @@ use osmith_build::check::Checked;
 use osmith_build::containerfile::Severity;
 use osmith_build::plan::{ImageFormat, Platforms};
 use osmith_build::{
-    ContainerfileText, NameService, PullPolicy, Request, Squash, Times, build as build_image, check_request,
+    ContainerfileText, NameService, PullPolicy, Request, RunSettings, Squash, Times, build as build_image,
+    check_request,
 };
 use osmith_image::store::Store;
 use osmith_report::{Class, Observer};
@@ -23,7 +24,7 @@ use osmith_report::{Class, Observer};
 use super::images::{parse_name, print};
 use super::import::seconds_since_1970;
 use super::transfer::{Quiet, host_platform, write_digest};
-use crate::args::{BuildArgs, BuildFormat, BuildPull};
+use crate::args::{BuildArgs, BuildFormat, BuildNetwork, BuildPull};
 use crate::failure::{CommandFailure, CommandResult};
 use context::Place;
 use output::Output;
@@ -82,8 +83,19 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
         labels: options::pairs("--label", &args.label)?,
         name_service: NameService {
             resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
-            hosts: fs::read("/etc/hosts").unwrap_or_default(),
+            hosts: options::hosts(fs::read("/etc/hosts").unwrap_or_default(), &args.add_host)?,
         },
+        run: RunSettings {
+            network: args.network == BuildNetwork::Default,
+            proxies: if args.http_proxy {
+                options::proxies()
+            } else {
+                Vec::new()
+            },
+            volumes: options::volumes(&args.volume)?,
+        },
+        env: args.env.iter().filter_map(|text| options::pair(text)).collect(),
+        unset_env: args.unsetenv.clone(),
     };
     let quiet = Quiet {
         observer,

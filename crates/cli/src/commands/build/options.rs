@@ -1,10 +1,12 @@
 //! Options of `osmith build` that have a grammar of their own.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use osmith_build::ExtraContext;
+use osmith_build::run::{Mount, Source};
 use osmith_report::Class;
 
 use crate::failure::CommandFailure;
@@ -33,7 +35,8 @@ pub(super) fn build_args(
     Ok(args)
 }
 
-fn pair(text: &str) -> Option<(String, String)> {
+/// `NAME=VALUE`, or `NAME` with the value the environment has.
+pub(super) fn pair(text: &str) -> Option<(String, String)> {
     match text.split_once('=') {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),
         None => env::var(text).ok().map(|value| (text.to_owned(), value)),
@@ -186,6 +189,72 @@ fn agent(text: &str) -> Result<(String, PathBuf), CommandFailure> {
     Ok((id.to_owned(), socket))
 }
 
+/// The proxies of this machine, as the environment names them.
+pub(super) fn proxies() -> Vec<(String, String)> {
+    const NAMES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
+    let both = NAMES
+        .iter()
+        .flat_map(|name| [(*name).to_owned(), name.to_ascii_uppercase()]);
+    both.filter_map(|name| env::var(&name).ok().map(|value| (name, value)))
+        .collect()
+}
+
+/// `/etc/hosts` with the lines of `--add-host HOST:IP` before those of this machine.
+pub(super) fn hosts(of_machine: Vec<u8>, given: &[String]) -> Result<Vec<u8>, CommandFailure> {
+    let mut text = Vec::new();
+    for host in given {
+        let parts = host
+            .split_once(':')
+            .map(|(name, address)| (name, address.trim_matches(['[', ']'])));
+        match parts {
+            Some((name, address)) if !name.is_empty() && address.parse::<IpAddr>().is_ok() => {
+                text.extend(format!("{address}\t{name}\n").bytes());
+            }
+            _ => {
+                return Err(usage(
+                    format!("--add-host '{host}' is no HOST:IP"),
+                    "expected NAME:ADDRESS",
+                ));
+            }
+        }
+    }
+    text.extend(of_machine);
+    Ok(text)
+}
+
+/// `--volume HERE:THERE[:OPTIONS]`.
+pub(super) fn volumes(given: &[String]) -> Result<Vec<Mount>, CommandFailure> {
+    given.iter().map(|text| volume(text)).collect()
+}
+
+fn volume(text: &str) -> Result<Mount, CommandFailure> {
+    const HINT: &str = "expected /HERE:/THERE or /HERE:/THERE:ro";
+    let refused = |message: String| Err(usage(message, HINT));
+    let mut parts = text.split(':');
+    let (Some(here), Some(there), options, None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return refused(format!("--volume '{text}' is not understood"));
+    };
+    if !there.starts_with('/') || there.trim_matches('/').is_empty() {
+        return refused(format!("--volume '{text}': '{there}' is no path below /"));
+    }
+    let here = fs::canonicalize(here).map_err(|error| unreadable(Path::new(here), error))?;
+    let mut mount = Mount::new(there, Source::Machine(here));
+    for option in options
+        .unwrap_or_default()
+        .split(',')
+        .filter(|option| !option.is_empty())
+    {
+        match option {
+            "ro" => mount.read_only = true,
+            // Labels and owners of this machine's files are not changed for a build.
+            "rw" | "z" | "Z" | "U" | "O" => {}
+            _ => return refused(format!("--volume '{text}': '{option}' is not understood")),
+        }
+    }
+    Ok(mount)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +279,28 @@ mod tests {
         ] {
             assert!(secret_of(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn volumes_and_hosts_are_read() {
+        let mount = volume("/etc:/there/etc:ro,z").unwrap();
+        assert!(mount.read_only && mount.target == Path::new("/there/etc"));
+        for text in [
+            "/etc",
+            "/etc:relative",
+            "/etc:/",
+            "/no/such:/x",
+            "/etc:/x:what",
+            "a:b:c:d",
+        ] {
+            assert!(volume(text).is_err(), "{text}");
+        }
+        let text = hosts(
+            b"127.0.0.1 localhost\n".to_vec(),
+            &["a:10.0.0.1".to_owned(), "b:[::1]".to_owned()],
+        );
+        assert_eq!(text.unwrap(), b"10.0.0.1\ta\n::1\tb\n127.0.0.1 localhost\n");
+        assert!(hosts(Vec::new(), &["a:b".to_owned()]).is_err());
     }
 
     #[test]
