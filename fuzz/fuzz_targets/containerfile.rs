@@ -2,16 +2,23 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use osmith_build::check::check;
 use osmith_build::containerfile::parse;
-use osmith_build::plan::{BaseImages, MissingImage, Platforms, Wanted, plan};
+use osmith_build::plan::{BaseImages, ImageFormat, MissingImage, NamedContext, Platforms, Wanted, plan};
 use osmith_image::{ImageConfig, Platform};
 
-/// Every name is an image with nothing in it.
+/// Every name is an image with nothing in it, that wants its name to be run.
 struct Anything;
 
 impl BaseImages for Anything {
-    fn config(&mut self, _: &str) -> Result<ImageConfig, MissingImage> {
-        Ok(ImageConfig::new("amd64", "linux"))
+    fn config(&mut self, name: &str, _: &Platform) -> Result<ImageConfig, MissingImage> {
+        let mut config = ImageConfig::new("amd64", "linux");
+        // What an image wants to be run first is foreign text as well.
+        config
+            .config
+            .extra
+            .insert("OnBuild".to_owned(), vec![name].into());
+        Ok(config)
     }
 }
 
@@ -29,9 +36,6 @@ fuzz_target!(|data: &[u8]| {
     for instruction in &parsed.containerfile.instructions {
         assert!(!source.slice(instruction.span).is_empty());
     }
-    if parsed.has_errors() {
-        return;
-    }
     let wanted = Wanted {
         build_args: [("x".to_owned(), "*y/z".to_owned())].into(),
         target: None,
@@ -39,7 +43,15 @@ fuzz_target!(|data: &[u8]| {
             target: platform(),
             build: platform(),
         },
+        is_platform_given: data.len() % 2 == 0,
+        contexts: [("here".to_owned(), NamedContext::Directory)].into(),
+        format: ImageFormat::Docker,
     };
+    let checked = check("Containerfile", data, &wanted, &mut Anything);
+    assert!(checked.warnings.is_empty() || !checked.text().is_empty());
+    if parsed.has_errors() {
+        return;
+    }
     match plan(&parsed.containerfile, &wanted, &mut Anything) {
         Ok(plan) => assert!(!plan.stages.is_empty()),
         Err(findings) => assert!(!findings.is_empty()),
