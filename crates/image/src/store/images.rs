@@ -144,7 +144,13 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<Image, StoreError> {
         require_history(&parts)?;
-        let layers = parallel::map(&parts.layers, |source| self.described(source, observer))?;
+        let layers = std::thread::scope(|scope| {
+            // What the build wrote is on its way to the disk while it is hashed; what this leaves is waited for below.
+            let early = scope.spawn(|| self.sync());
+            let layers = parallel::map(&parts.layers, |source| self.described(source, observer));
+            drop(early.join());
+            layers
+        })?;
         let (descriptors, diff_ids) = layers.into_iter().unzip();
         let mut config = parts.config;
         config.rootfs.diff_ids = diff_ids;
