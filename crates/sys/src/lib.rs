@@ -10,6 +10,8 @@ pub mod file;
 pub mod mount;
 pub mod process;
 pub mod sandbox;
+pub mod signals;
+pub mod terminal;
 pub mod userns;
 pub mod verity;
 

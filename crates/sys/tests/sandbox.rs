@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use osmith_sys::mount::Attributes;
 use osmith_sys::process::Stream;
 use osmith_sys::sandbox::{
-    self, DEFAULT_CAPABILITIES, Exit, Lower, Mount, Network, Root, Sandbox, SandboxError, Source, Stage, User,
+    self, DEFAULT_CAPABILITIES, Exit, Init, Lower, Mount, Network, Root, Sandbox, SandboxError, Source,
+    Stage, Streams, User,
 };
 use osmith_testing::oracle;
 use rustix::io::Errno;
@@ -73,6 +74,9 @@ impl Fixture {
             network: Network::Host,
             capabilities: DEFAULT_CAPABILITIES,
             mounts: Vec::new(),
+            init: Init::Reaper,
+            streams: Streams::Output,
+            cgroup: None,
         }
     }
 

@@ -22,7 +22,7 @@ use osmith_formats::tree::{Content, Tree};
 use osmith_image::layer::Layer;
 use osmith_image::store::Store;
 use osmith_report::{Event, Observer, StepId, Stream};
-use osmith_sys::sandbox::{DEFAULT_CAPABILITIES, Lower, Root, Sandbox};
+use osmith_sys::sandbox::{DEFAULT_CAPABILITIES, Init, Lower, Root, Sandbox, Streams};
 use osmith_sys::{OsError, process};
 
 pub use error::RunError;
@@ -220,6 +220,9 @@ impl Work<'_> {
             network: spec.network,
             capabilities: DEFAULT_CAPABILITIES,
             mounts: spec.mounts.clone(),
+            init: Init::Reaper,
+            streams: Streams::Output,
+            cgroup: None,
         })
     }
 

@@ -10,38 +10,42 @@
 //! itself by a hidden first argument: `main` has to call [`run_if_child`] before anything else. All mounts are made
 //! in the new mount namespace and end with its last process; each process dies with the one above it.
 //!
-//! Left out on purpose: cgroups (a build needs none, and machines differ too much), seccomp filters, a network of its
-//! own beyond "none".
+//! A RUN step runs to its end ([`Sandbox::run`]). A container is [started](Sandbox::start) and followed by its
+//! supervisor; its command may be pid 1 itself, have a terminal, a cgroup, and a network namespace that the supervisor
+//! connects. [`Entry`] is one more command in a container that runs.
+//!
+//! Left out on purpose: making or removing cgroups, seccomp filters, connecting a network.
 
 #![allow(unsafe_code)]
 
 mod child;
 mod command;
 mod devices;
+mod entry;
+mod messages;
 mod mounts;
 mod root;
+mod running;
 mod system;
+mod terminal;
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{Read, Seek, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use rustix::io::{Errno, FdFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 pub use child::run_if_child;
+pub use entry::Entry;
 pub use mounts::{Mount, Source};
+pub use running::{Running, StandardStreams, Started};
+pub use terminal::WindowSize;
 
+use crate::OsError;
 use crate::mount::Attributes;
 use crate::process::{self, ProcessError, Stream};
-use crate::{OsError, Result};
-
-/// The hidden first argument.
-const CHILD_ARGUMENT: &str = "--osmith-sandbox-child";
+use messages::{Order, Report};
 
 /// The capabilities a RUN step has (those of podman): CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID,
 /// SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, SETFCAP.
@@ -72,6 +76,34 @@ pub struct Sandbox {
     pub capabilities: u64,
     /// What is shown beside the root file system, in the order in which it is mounted.
     pub mounts: Vec<Mount>,
+    /// Who is pid 1.
+    pub init: Init,
+    /// What the command reads from and writes to.
+    pub streams: Streams,
+    /// A directory of a cgroup2 file system that the command starts in. It is all that is seen inside, writable, at
+    /// `/sys/fs/cgroup`.
+    #[serde(with = "optional_path_bytes")]
+    pub cgroup: Option<PathBuf>,
+}
+
+/// Who is pid 1 of a sandbox. With it, everything inside ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Init {
+    /// A process of ours that takes care of orphans, until the command ends.
+    Reaper,
+    /// The command.
+    Command,
+}
+
+/// What a command reads from and writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Streams {
+    /// It reads nothing; its output goes where the caller wants it.
+    Output,
+    /// All three as the caller wants them.
+    All,
+    /// A new terminal of the sandbox, which is also `/dev/console`.
+    Terminal(WindowSize),
 }
 
 /// The root file system of a sandbox.
@@ -153,6 +185,8 @@ pub enum Network {
     Host,
     /// Nothing but its own loopback device.
     None,
+    /// A network namespace that is connected from outside, before anything runs in it.
+    Private,
 }
 
 /// How a command ended.
@@ -231,30 +265,6 @@ pub enum SandboxError {
     Os(#[from] OsError),
 }
 
-/// What the child tells before it ends.
-#[derive(Debug, Serialize, Deserialize)]
-enum Report {
-    Ended(Exit),
-    NotExecuted {
-        program: String,
-        errno: i32,
-    },
-    Failed {
-        stage: Stage,
-        operation: String,
-        object: String,
-        errno: i32,
-        detail: String,
-    },
-}
-
-/// What the child is told.
-#[derive(Debug, Serialize, Deserialize)]
-struct Order {
-    sandbox: Sandbox,
-    report: i32,
-}
-
 impl Sandbox {
     /// Runs the command to its end. `on_line` gets each line of its output as it comes; when `interrupted` says yes,
     /// everything inside is killed.
@@ -263,67 +273,42 @@ impl Sandbox {
         on_line: impl FnMut(Stream, &[u8]),
         interrupted: impl Fn() -> bool,
     ) -> Result<Exit, SandboxError> {
-        let (mut reports, report) =
-            std::io::pipe().map_err(|error| OsError::from_io("create", "a pipe", &error))?;
-        let order = self.order(report.as_raw_fd())?;
-        let mut command = Command::new("/proc/self/exe");
-        command.arg(CHILD_ARGUMENT).env_clear().stdin(order);
-        let keep_open =
-            move || rustix::io::fcntl_setfd(&report, FdFlags::empty()).map_err(std::io::Error::from);
-        // SAFETY: between fork and exec a single system call is made; nothing is allocated, no lock is taken.
-        unsafe { command.pre_exec(keep_open) };
+        let (mut command, reports) = Order::Sandbox(self.clone()).command()?;
+        command.stdin(Stdio::null());
         let status = process::run(&mut command, on_line, interrupted).map_err(|error| match error {
             ProcessError::Interrupted => SandboxError::Interrupted,
             ProcessError::Os(error) => SandboxError::Os(error),
         })?;
-        // This side of the pipe has to be closed to see its end.
+        // This side of the socket has to be closed to see its end.
         drop(command);
-        let mut bytes = Vec::new();
-        reports
-            .read_to_end(&mut bytes)
-            .map_err(|error| OsError::from_io("read", "the sandbox's report", &error))?;
-        match postcard::from_bytes(&bytes) {
-            Ok(report) => outcome(report),
-            Err(_) => Err(SandboxError::Killed(status)),
+        while let Some((report, _)) = messages::receive(&reports)? {
+            if let Some(end) = outcome(report) {
+                return end;
+            }
         }
-    }
-
-    fn order(&self, report: i32) -> Result<Stdio> {
-        let order = Order {
-            sandbox: self.clone(),
-            report,
-        };
-        let bytes = postcard::to_stdvec(&order).map_err(|error| {
-            OsError::new("encode", "the sandbox", Errno::INVAL).with_detail(error.to_string())
-        })?;
-        let flags = rustix::fs::MemfdFlags::CLOEXEC;
-        let mut file: File = rustix::fs::memfd_create("sandbox", flags)
-            .map_err(|errno| OsError::new("create", "a file in memory", errno))?
-            .into();
-        file.write_all(&bytes)
-            .and_then(|()| file.rewind())
-            .map_err(|error| OsError::from_io("write", "a file in memory", &error))?;
-        Ok(file.into())
+        Err(SandboxError::Killed(status))
     }
 }
 
-fn outcome(report: Report) -> Result<Exit, SandboxError> {
+/// The end that a report tells of, if it does.
+fn outcome(report: Report) -> Option<Result<Exit, SandboxError>> {
     match report {
-        Report::Ended(exit) => Ok(exit),
-        Report::NotExecuted { program, errno } => Err(SandboxError::Execute {
+        Report::Ended(exit) => Some(Ok(exit)),
+        Report::NotExecuted { program, errno } => Some(Err(SandboxError::Execute {
             program,
             errno: Errno::from_raw_os_error(errno),
-        }),
+        })),
         Report::Failed {
             stage,
             operation,
             object,
             errno,
             detail,
-        } => Err(SandboxError::SetUp {
+        } => Some(Err(SandboxError::SetUp {
             stage,
             error: OsError::new(operation, object, Errno::from_raw_os_error(errno)).with_detail(detail),
-        }),
+        })),
+        Report::Separated | Report::Terminal | Report::Started { .. } => None,
     }
 }
 
@@ -342,5 +327,27 @@ mod path_bytes {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
         Ok(OsString::from_vec(bytes).into())
+    }
+}
+
+/// The same for a path that need not be there.
+mod optional_path_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+        path.as_ref()
+            .map(|path| path.as_os_str().as_bytes())
+            .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
+        let bytes = Option::<Vec<u8>>::deserialize(deserializer)?;
+        Ok(bytes.map(|bytes| OsString::from_vec(bytes).into()))
     }
 }

@@ -19,7 +19,8 @@ use crate::{OsError, Result};
 /// Something that is shown inside and is in no layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// Where, inside. It must exist there, a directory for a directory and else a file, unless it is below `/dev`.
+    /// Where, inside. It must exist there, a directory for a directory and else a file, unless it is below `/dev` or
+    /// a file system in memory that is shown before.
     #[serde(with = "path_bytes")]
     pub target: PathBuf,
     /// What.
@@ -107,14 +108,18 @@ impl Mount {
 
 /// Shows each in its place, in this order.
 pub(super) fn attach_all(root: &OwnedFd, staging: &Staging, mounts: &[Mount]) -> Result<()> {
+    let mut own = vec![Path::new("/dev")];
     for (number, mount) in mounts.iter().enumerate() {
         let shown = detached(root, staging, mount, &format!("mount{number}"))?;
         let restrictions = mount.restrictions();
         if !restrictions.is_empty() {
             shown.set_attributes(restrictions, MountAttrFlags::empty(), true)?;
         }
-        ensure_below_dev(root, &mount.target, is_directory(&shown)?)?;
+        ensure_in_memory(root, &own, &mount.target, is_directory(&shown)?)?;
         attach_in_root(root, &mount.target, shown)?;
+        if matches!(mount.source, Source::Memory { .. }) {
+            own.push(&mount.target);
+        }
     }
     Ok(())
 }
@@ -164,13 +169,14 @@ fn is_directory(mount: &DetachedMount) -> Result<bool> {
     Ok(FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
-/// `/dev` is the sandbox's own: what is shown below it is made there, with the directories above it.
-fn ensure_below_dev(root: &OwnedFd, path: &Path, is_directory: bool) -> Result<()> {
-    let Ok(below) = path.strip_prefix("/dev") else {
+/// What is shown in the sandbox's own file systems in memory, at one of `own`, is made there, with the directories above
+/// it.
+fn ensure_in_memory(root: &OwnedFd, own: &[&Path], path: &Path, is_directory: bool) -> Result<()> {
+    let Some((own, below)) = innermost(own, path) else {
         return Ok(());
     };
     let failed = |errno| OsError::new("create", path.display(), errno);
-    let mut directory = open_in_root(root, "dev", OFlags::PATH, Mode::empty())?;
+    let mut directory = open_in_root(root, own, OFlags::PATH, Mode::empty())?;
     let directories = if is_directory { Some(below) } else { below.parent() };
     for name in directories.into_iter().flatten() {
         match rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o755)) {
@@ -187,4 +193,14 @@ fn ensure_below_dev(root: &OwnedFd, path: &Path, is_directory: bool) -> Result<(
     rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644))
         .map(drop)
         .map_err(failed)
+}
+
+/// The longest of `directories` that `path` is below, and the way from there.
+fn innermost<'a>(directories: &[&'a Path], path: &'a Path) -> Option<(&'a Path, &'a Path)> {
+    let below = |directory: &&'a Path| {
+        let rest = path.strip_prefix(directory).ok()?;
+        (!rest.as_os_str().is_empty()).then_some((*directory, rest))
+    };
+    let above = directories.iter().filter_map(below);
+    above.max_by_key(|(directory, _)| directory.components().count())
 }

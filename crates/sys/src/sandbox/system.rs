@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::{Network, devices, root::attach_in_root};
+use super::{Network, Sandbox, devices, root::attach_in_root};
 use crate::file::open_in_root;
 use crate::mount::{DetachedMount, FileSystem, tmpfs};
 use crate::{OsError, Result};
@@ -45,9 +45,13 @@ fn inert() -> MountAttrFlags {
 
 /// Mounts all of it. Only while the machine's own `/proc` and `/sys` are in sight does the kernel let a user namespace
 /// have new ones.
-pub(super) fn mount_all(root: &OwnedFd, network: Network) -> Result<()> {
+pub(super) fn mount_all(root: &OwnedFd, sandbox: &Sandbox) -> Result<()> {
     attach_in_root(root, Path::new("proc"), proc()?)?;
-    attach_in_root(root, Path::new("sys"), sysfs(network)?)?;
+    attach_in_root(root, Path::new("sys"), sysfs(sandbox.network)?)?;
+    if sandbox.cgroup.is_some() {
+        let cgroups = FileSystem::open("cgroup2")?.mount(inert())?;
+        attach_in_root(root, Path::new("sys/fs/cgroup"), cgroups)?;
+    }
     devices::mount(root)?;
     HIDDEN.iter().try_for_each(|path| hide(root, Path::new(path)))?;
     READ_ONLY
