@@ -68,6 +68,14 @@ pub enum StoreError {
     /// Several images have an ID that begins so.
     #[error("several images have an ID that begins with '{0}'")]
     AmbiguousId(String),
+    /// Containers run on the image.
+    #[error("the image {image} is needed by {}", containers(holders))]
+    Held {
+        /// The digest of its manifest.
+        image: Sha256Digest,
+        /// The containers' IDs.
+        holders: Vec<Sha256Digest>,
+    },
     /// An object is missing.
     #[error("the object {0} is missing from the store")]
     MissingObject(Digest),
@@ -136,7 +144,10 @@ impl Failure for StoreError {
         match self {
             StoreError::Io { source, .. } => io_class(source),
             StoreError::NoStore(_) | StoreError::UnknownImage { .. } => Class::NotFound,
-            StoreError::NotADirectory(_) | StoreError::NotAStore(_) | StoreError::Busy(_) => Class::Conflict,
+            StoreError::NotADirectory(_)
+            | StoreError::NotAStore(_)
+            | StoreError::Busy(_)
+            | StoreError::Held { .. } => Class::Conflict,
             StoreError::Format { .. } | StoreError::ReadOnly(_) => Class::Environment,
             StoreError::AmbiguousName { .. } | StoreError::AmbiguousId(_) => Class::Usage,
             StoreError::MissingObject(_)
@@ -168,6 +179,10 @@ impl Failure for StoreError {
             StoreError::Busy(_) => vec!["try again when the other osmith commands have ended".into()],
             StoreError::UnknownImage { reference, nearest } => {
                 unknown_image_hints(reference, nearest.as_deref())
+            }
+            StoreError::Held { holders, .. } => {
+                let ids: Vec<_> = holders.iter().map(short).collect();
+                vec![format!("remove them first: osmith rm --force {}", ids.join(" "))]
             }
             StoreError::AmbiguousName { .. } => vec!["give the whole name of one of them".into()],
             StoreError::AmbiguousId(_) => vec!["give more digits; osmith images lists the IDs".into()],
@@ -223,6 +238,19 @@ fn unknown_image_hints(name: &Reference, nearest: Option<&Reference>) -> Vec<Str
 fn listed(names: &[Reference]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
     names.join(", ")
+}
+
+fn containers(holders: &[Sha256Digest]) -> String {
+    let ids: Vec<_> = holders.iter().map(short).collect();
+    match ids.as_slice() {
+        [id] => format!("the container {id}"),
+        ids => format!("the containers {}", ids.join(", ")),
+    }
+}
+
+/// As much of an ID as lists show.
+fn short(id: &Sha256Digest) -> String {
+    id.hex().chars().take(12).collect()
 }
 
 /// The class of an error of the operating system.

@@ -468,7 +468,7 @@ pub(super) fn name_path(name: &Reference) -> String {
     format!("names/{}", name.qualified())
 }
 
-fn parse_digest(bytes: &[u8]) -> Option<Sha256Digest> {
+pub(super) fn parse_digest(bytes: &[u8]) -> Option<Sha256Digest> {
     std::str::from_utf8(bytes).ok()?.trim_end().parse().ok()
 }
 

@@ -13,6 +13,8 @@
 //! names/<domain>/<path>:<tag>       the digest of a manifest
 //! cache/<2 hex>/<62 hex>            what builds remember, by key
 //! mounts/<64 hex>/                  directories that RUN steps keep from build to build
+//! holds/<64 hex>                    the digest of the manifest of an image that a container runs on, by its ID
+//! containers/, volumes/             the containers' own
 //! tmp/                              unfinished files; emptied when nobody uses the store
 //! ```
 //!
@@ -25,6 +27,7 @@
 mod cache;
 mod error;
 mod files;
+mod holds;
 mod images;
 mod intake;
 mod layers;
@@ -67,7 +70,9 @@ const FORMAT: u32 = 1;
 const ALGORITHM: &str = "fsverity-sha512-12";
 const OBJECTS: &str = "objects";
 const ORIGINS: &str = "origins";
-const DIRECTORIES: [&str; 11] = [
+const CONTAINERS: &str = "containers";
+const VOLUMES: &str = "volumes";
+const DIRECTORIES: [&str; 14] = [
     OBJECTS,
     "layers",
     "diffs",
@@ -78,6 +83,9 @@ const DIRECTORIES: [&str; 11] = [
     "images",
     "names",
     "cache",
+    holds::HOLDS,
+    CONTAINERS,
+    VOLUMES,
     files::TMP,
 ];
 
@@ -181,6 +189,16 @@ impl Store {
     /// The directory of the objects, for mounting.
     pub fn objects_path(&self) -> PathBuf {
         self.path.join("objects")
+    }
+
+    /// The directory of the containers, which may be missing. The store itself does not look into it.
+    pub fn containers_path(&self) -> PathBuf {
+        self.path.join(CONTAINERS)
+    }
+
+    /// The directory of the containers' named volumes, which may be missing. The store itself does not look into it.
+    pub fn volumes_path(&self) -> PathBuf {
+        self.path.join(VOLUMES)
     }
 
     /// What the store was opened for.

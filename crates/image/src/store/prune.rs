@@ -69,12 +69,15 @@ struct Needed {
 }
 
 impl Store {
-    /// Removes images without a name and everything that no image and nothing that builds remember needs.
+    /// Removes images without a name that nobody holds, and everything that no image and nothing that builds remember
+    /// needs.
     ///
     /// Nobody else may use the store meanwhile. If something needed cannot be read, nothing is removed.
     pub fn prune(&self, options: &PruneOptions, observer: &dyn Observer) -> Result<Pruned, StoreError> {
         self.exclusively(|| {
-            let named: BTreeSet<_> = self.names()?.into_iter().map(|(_, digest)| digest).collect();
+            let named = self.names()?.into_iter().map(|(_, digest)| digest);
+            let held = self.holds()?.into_iter().map(|(_, digest)| digest);
+            let named: BTreeSet<_> = named.chain(held).collect();
             let (kept, unnamed): (Vec<_>, Vec<_>) = self
                 .image_digests()?
                 .into_iter()
@@ -96,12 +99,14 @@ impl Store {
     }
 
     /// Takes a name off an image; with its last name the image goes, and what only it needed. That is left to a later
-    /// [`Store::prune`] if somebody else uses the store. Images without a name stay.
+    /// [`Store::prune`] if somebody else uses the store. Images without a name stay. The last name of an image that is
+    /// held is not taken.
     pub fn remove_image(
         &self,
         name: &Reference,
         observer: &dyn Observer,
     ) -> Result<(Reference, Pruned), StoreError> {
+        self.require_removable(name)?;
         let (name, digest) = self.untag(name)?;
         let mut pruned = Pruned::default();
         let Some(digest) = digest else {
@@ -118,6 +123,21 @@ impl Store {
         match collected {
             Ok(()) | Err(StoreError::Busy(_)) => Ok((name, pruned)),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the name is not the last one of an image that is held. A name that cannot be read keeps nothing.
+    fn require_removable(&self, name: &Reference) -> Result<(), StoreError> {
+        let Ok(Some(known)) = self.resolve(name) else {
+            return Ok(());
+        };
+        let names = self.names().unwrap_or_default();
+        let of = |wanted: &Reference| names.iter().find(|(name, _)| name == wanted);
+        match of(&known) {
+            Some((_, digest)) if names.iter().filter(|(_, other)| other == digest).count() == 1 => {
+                self.require_not_held(digest)
+            }
+            _ => Ok(()),
         }
     }
 
