@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod build;
 mod cache;
+mod container;
 mod disk;
 mod image;
 mod image_builder;
@@ -15,6 +16,9 @@ mod registry;
 
 pub(crate) use build::{BuildArgs, BuildFormat, BuildNetwork, BuildPull};
 pub(crate) use cache::{CacheArgs, CacheCommand, CacheListArgs, CacheRemoveArgs};
+pub(crate) use container::{
+    ExecArgs, LogsArgs, NetworkChoice, PsArgs, RmArgs, RunArgs, StopArgs, SystemdChoice, WhichContainers,
+};
 pub(crate) use disk::{
     DiskArgs, DiskCompression, DiskType, InstallArgs, InstallCommand, InstallImageArgs, ToDiskArgs,
     ToFilesystemArgs,
@@ -111,6 +115,12 @@ pub(crate) enum Command {
     Copy(CopyArgs),
     Login(LoginArgs),
     Logout(LogoutArgs),
+    Run(Box<RunArgs>),
+    Exec(ExecArgs),
+    Ps(PsArgs),
+    Logs(LogsArgs),
+    Stop(StopArgs),
+    Rm(RmArgs),
     Disk(DiskArgs),
     Install(InstallArgs),
     Vm(crate::vm::VmArgs),

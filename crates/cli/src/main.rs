@@ -23,13 +23,16 @@ use osmith_report::Failure;
 
 use args::{CacheCommand, Cli, Command, EtcCommand, InstallCommand};
 use commands::{
-    build, cache, copy, disk, drift, image_builder, images, import, install, layout, lint, machine,
-    reference_pages, transfer,
+    build, cache, container, copy, disk, drift, image_builder, images, import, install, layout, lint,
+    machine, reference_pages, transfer,
 };
 use progress::{Console, Messages};
 
 fn main() -> ExitCode {
     if let Some(status) = osmith_sys::sandbox::run_if_child() {
+        return status;
+    }
+    if let Some(status) = osmith_container::supervise::run_if_supervisor() {
         return status;
     }
     if called_as(image_builder::NAME) {
@@ -66,12 +69,12 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
     match &cli.command {
         Command::Build(args) => {
             let path = location::store(&cli.global)?;
-            namespace::enter(console)?;
+            namespace::enter("build", console)?;
             build::build(args, &Store::open(&path, Access::ReadWrite)?, console)
         }
         Command::Cache(args) => {
             let path = location::store(&cli.global)?;
-            namespace::enter(console)?;
+            namespace::enter("remove caches", console)?;
             let store = Store::open(&path, Access::ReadWrite)?;
             match &args.command {
                 CacheCommand::List(args) => cache::list(args, &store),
@@ -96,6 +99,12 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
         Command::Copy(args) => copy::copy(args, console),
         Command::Login(args) => transfer::login(args, console),
         Command::Logout(args) => transfer::logout(args),
+        Command::Run(args) => return Ok(container::run(args, &cli.global, console)),
+        Command::Exec(args) => return Ok(container::exec(args, &cli.global, console)),
+        Command::Ps(args) => container::ps(args, &cli.global),
+        Command::Logs(args) => container::logs(args, &cli.global, console),
+        Command::Stop(args) => container::stop(args, &cli.global),
+        Command::Rm(args) => container::rm(args, &cli.global, console),
         Command::Disk(args) => disk::disk(args, &store(Access::ReadOnly)?, console),
         Command::Install(args) => match &args.command {
             InstallCommand::ToDisk(args) => install::to_disk(args, &store(Access::ReadOnly)?, console),

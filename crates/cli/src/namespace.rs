@@ -1,4 +1,4 @@
-//! An ordinary user builds as root of a user namespace of their own.
+//! An ordinary user builds, and runs containers, as root of a user namespace of their own.
 
 use std::fs;
 
@@ -14,8 +14,8 @@ const FIRST_SUBORDINATE_ID: u32 = 100_000;
 /// Makes an ordinary user root of a new user namespace. What is mounted afterwards is seen by this process and its
 /// children alone. Must come before any thread.
 ///
-/// Files made afterwards belong to the user, or to their subordinate ids.
-pub(crate) fn enter(observer: &dyn Observer) -> Result<(), CommandFailure> {
+/// `purpose` is a verb with what belongs to it: what the user wanted. Files made afterwards belong to the user, or to their subordinate ids.
+pub(crate) fn enter(purpose: &str, observer: &dyn Observer) -> Result<(), CommandFailure> {
     let uid = rustix::process::geteuid();
     if uid.is_root() {
         // In a container root may not; RUN steps will say so, and other builds need no mounts.
@@ -39,12 +39,16 @@ pub(crate) fn enter(observer: &dyn Observer) -> Result<(), CommandFailure> {
             IdMap::Single
         }
     };
-    userns::enter(&map).map_err(failure)
+    userns::enter(&map).map_err(|error| failure(purpose, error))
 }
 
-fn failure(error: UserNamespaceError) -> CommandFailure {
+fn failure(purpose: &str, error: UserNamespaceError) -> CommandFailure {
     let hints = error.hints();
-    let failure = CommandFailure::new(Class::Environment, "cannot build as an ordinary user").because(error);
+    let failure = CommandFailure::new(
+        Class::Environment,
+        format!("cannot {purpose} as an ordinary user"),
+    )
+    .because(error);
     hints.into_iter().fold(failure, CommandFailure::hint)
 }
 

@@ -95,7 +95,7 @@ impl Accounts {
         Ok(Accounts::parse(&passwd, &group))
     }
 
-    fn parse(passwd: &str, group: &str) -> Accounts {
+    pub(crate) fn parse(passwd: &str, group: &str) -> Accounts {
         let account = |line: &str| {
             let fields: Vec<&str> = line.split(':').collect();
             Some(Account {

@@ -1,9 +1,9 @@
 //! Failures as data: the class decides the exit code, the hints say what to do next.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What kind of thing went wrong, seen from the user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// The request itself makes no sense: a bad option, a bad name.

@@ -9,13 +9,13 @@ use rustix::process::Signal;
 
 use crate::{OsError, Result};
 
-/// Signals that are read instead of doing what they do. Programs that this process starts get them as usual.
+/// Signals that are read instead of doing what they do.
 pub struct Signals {
     file: OwnedFd,
 }
 
 impl Signals {
-    /// Takes these signals, from now on and for good. Must come before any thread: those that run already still get
+    /// Takes these signals, from now on and for good. Programs that this process starts inherit that. Must come before any thread: those that run already still get
     /// them.
     pub fn take(signals: &[Signal]) -> Result<Self> {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
@@ -49,6 +49,42 @@ impl Signals {
         // SAFETY: the kernel has written the whole structure, in which every value is valid.
         let info = unsafe { info.assume_init() };
         info.ssi_signo.try_into().ok()
+    }
+}
+
+/// Makes every signal do what it does in a new process, whatever this one inherited or [took](Signals::take).
+pub(crate) fn reset_all() {
+    // SAFETY: no handler is installed, and none that was is needed: the caller is about to become another program. The set
+    // is made before it is read. What cannot be changed (KILL, STOP) is refused, and is as it should be.
+    unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Sends a signal by its number to a process that is open (pidfd_open(2)); one that has ended needs none.
+pub fn send(process: impl AsFd, signal: i32) -> rustix::io::Result<()> {
+    let process = process.as_fd().as_raw_fd();
+    // SAFETY: takes numbers and a null pointer, which stands for the usual information about the sender.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process,
+            signal,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    };
+    match answer {
+        0 => Ok(()),
+        _ => match rustix::io::Errno::from_io_error(&std::io::Error::last_os_error()) {
+            Some(rustix::io::Errno::SRCH) => Ok(()),
+            errno => Err(errno.unwrap_or(rustix::io::Errno::INVAL)),
+        },
     }
 }
 

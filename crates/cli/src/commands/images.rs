@@ -221,7 +221,7 @@ fn rows(listed: &[Listed]) -> Vec<[String; 5]> {
 }
 
 /// Rows with columns of equal width.
-pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let widths: [usize; N] = std::array::from_fn(|column| {
         rows.iter()
             .map(|row| row[column].chars().count())

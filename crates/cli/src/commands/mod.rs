@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod cache;
+pub(crate) mod container;
 pub(crate) mod copy;
 pub(crate) mod disk;
 pub(crate) mod drift;

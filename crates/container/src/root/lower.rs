@@ -5,7 +5,7 @@
 //! cannot be made or has no room, they are in a directory of the store, as copies always are.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use osmith_formats::composefs;
@@ -29,11 +29,12 @@ pub(super) struct KeptLower {
 }
 
 impl KeptLower {
-    /// Writes the whole tree.
+    /// Writes the whole tree. What is on the disk and to be kept is made in `kept_in`.
     pub(super) fn new(
         kind: LowerKind,
         attributes: Attributes,
         store: &Store,
+        kept_in: Option<&Path>,
         tree: &Rc<MountPoints>,
     ) -> Result<Self, RootError> {
         let write = |place: Place| {
@@ -45,7 +46,13 @@ impl KeptLower {
             };
             lower.show(store, tree).map(|()| lower)
         };
-        let on_disk = || Place::on_disk(store).and_then(write);
+        let on_disk = || {
+            let place = match kept_in {
+                None => Place::on_disk(store),
+                Some(directory) => Place::kept(directory),
+            };
+            place.and_then(write)
+        };
         match kind {
             LowerKind::Stubs => Place::in_memory(store).and_then(write).or_else(|_| on_disk()),
             LowerKind::Composefs | LowerKind::Checkout => on_disk(),
@@ -94,8 +101,19 @@ struct Place {
 
 impl Place {
     fn on_disk(store: &Store) -> Result<Self, RootError> {
+        Place::in_directory(store.work_directory()?)
+    }
+
+    fn kept(directory: &Path) -> Result<Self, RootError> {
+        let mut work = tempfile::TempDir::with_prefix_in("lower-", directory)
+            .map_err(|error| OsError::from_io("create a directory in", directory.display(), &error))?;
+        work.disable_cleanup(true);
+        Place::in_directory(work)
+    }
+
+    fn in_directory(work: tempfile::TempDir) -> Result<Self, RootError> {
         let place = Place {
-            work: store.work_directory()?,
+            work,
             is_mounted: false,
         };
         let path = place.path();

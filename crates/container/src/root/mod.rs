@@ -15,6 +15,7 @@ mod error;
 mod lower;
 mod mount_points;
 
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use osmith_image::store::Store;
@@ -49,6 +50,8 @@ pub struct ReadOnlyRoot<'s> {
     /// The kinds to try, the best first; `None` before it is known what this machine can do.
     kinds: Option<Vec<LowerKind>>,
     lower: Option<KeptLower>,
+    /// Where copies are that outlive this; else nothing does.
+    kept_in: Option<PathBuf>,
 }
 
 impl<'s> ReadOnlyRoot<'s> {
@@ -58,6 +61,15 @@ impl<'s> ReadOnlyRoot<'s> {
             store,
             kinds: None,
             lower: None,
+            kept_in: None,
+        }
+    }
+
+    /// For one tree that stays mounted when this is dropped: a directory of copies is made in `directory`, and stays.
+    pub fn kept_in(directory: &Path, store: &'s Store) -> Self {
+        ReadOnlyRoot {
+            kept_in: Some(directory.to_owned()),
+            ..ReadOnlyRoot::new(store)
         }
     }
 
@@ -114,9 +126,14 @@ impl<'s> ReadOnlyRoot<'s> {
         let updated = kept.and_then(|mut lower| lower.show(self.store, tree).is_ok().then_some(lower));
         let lower = match updated {
             Some(lower) => lower,
-            None => KeptLower::new(kind, overlay_attributes(), self.store, tree)?,
+            None => self.new_lower(kind, tree)?,
         };
         Ok(self.lower.insert(lower).lower(self.store))
+    }
+
+    fn new_lower(&self, kind: LowerKind, tree: &Rc<MountPoints>) -> Result<KeptLower, RootError> {
+        let kept_in = self.kept_in.as_deref().filter(|_| kind == LowerKind::Checkout);
+        KeptLower::new(kind, overlay_attributes(), self.store, kept_in, tree)
     }
 }
 

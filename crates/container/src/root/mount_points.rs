@@ -87,6 +87,24 @@ impl MountPoints {
         }
     }
 
+    /// The same for a container, whose root file system becomes no layer: at `files`, what is a link becomes a file of its
+    /// own, since it may lead to where something else is mounted; and `directory` is there.
+    pub fn for_container(
+        base: &Tree<Content>,
+        mounts: &[Mount],
+        files: &[&Path],
+        directory: &Path,
+    ) -> Result<Self, RootError> {
+        let mut tree = base.clone();
+        for file in files {
+            unlink_symlink(&mut tree, file);
+        }
+        let targets = mounts.iter().map(Target::of).collect::<Result<Vec<_>, _>>()?;
+        let mut points = MountPoints::new(&tree, &targets)?;
+        points.add_directory(directory.as_os_str().as_bytes())?;
+        Ok(points)
+    }
+
     /// Whether the path is a mount point, or a directory on the way to one, that the base does not have.
     pub fn is_added(&self, path: &[u8]) -> bool {
         self.added.contains(path)
@@ -194,6 +212,21 @@ impl MountPoints {
         added.enter(name.to_vec(), id);
         self.added.insert(added.path());
         Ok(added)
+    }
+}
+
+/// Removes the link at a path, if it is one.
+fn unlink_symlink(tree: &mut Tree<Content>, path: &Path) {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return;
+    };
+    let parent = parent.as_os_str().as_bytes();
+    let Some(parent) = tree.lookup(parent.strip_prefix(b"/").unwrap_or(parent)) else {
+        return;
+    };
+    let found = tree.child(parent, name.as_bytes());
+    if found.is_some_and(|found| matches!(tree.inode(found).node, Node::Symlink(_))) {
+        tree.unlink(parent, name.as_bytes());
     }
 }
 

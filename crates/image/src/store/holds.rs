@@ -4,17 +4,17 @@
 //! long as it is there, neither [`Store::prune`] nor [`Store::remove_image`] takes anything away that the image needs.
 
 use super::images::parse_digest;
-use super::{Image, Store, StoreError, files};
+use super::{Store, StoreError, files};
 use crate::digest::Sha256Digest;
 
 pub(super) const HOLDS: &str = "holds";
 
 impl Store {
-    /// Keeps an image until [`Store::release`].
-    pub fn hold(&self, holder: &Sha256Digest, image: &Image) -> Result<(), StoreError> {
+    /// Keeps the image with this manifest until [`Store::release`].
+    pub fn hold(&self, holder: &Sha256Digest, image: &Sha256Digest) -> Result<(), StoreError> {
         self.require_writable()?;
         let path = hold_path(holder);
-        let content = format!("{}\n", image.manifest_digest);
+        let content = format!("{image}\n");
         files::write_durably(self.root(), &path, content.as_bytes())
             .map_err(|error| self.io("write", &path, error))
     }

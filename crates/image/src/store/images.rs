@@ -331,7 +331,8 @@ impl Store {
             .collect())
     }
 
-    pub(super) fn image_of_digest(&self, digest: &Sha256Digest) -> Result<Image, StoreError> {
+    /// The image with this manifest, also if it has no name.
+    pub fn image_of_digest(&self, digest: &Sha256Digest) -> Result<Image, StoreError> {
         let failed = |name: String| move |source: JsonError| StoreError::Json { name, source };
         let manifest = Manifest::from_bytes(&self.blob_bytes(digest)?)
             .map_err(failed(format!("the manifest {digest} of the store")))?;

@@ -11,7 +11,7 @@ use super::command::Payload;
 use super::messages::{CHILD_ARGUMENT, Order, Report, may_proceed, report, report_failure};
 use super::terminal::Terminal;
 use super::{Exit, Init, Network, Sandbox, Stage, Streams, entry, mounts, root, system};
-use crate::{OsError, Result, mount};
+use crate::{OsError, Result, mount, signals};
 
 /// What to report instead of an exit.
 pub(super) type StageError = (Stage, OsError);
@@ -31,6 +31,8 @@ fn run_child() -> ExitCode {
     let Some((order, socket)) = Order::of_this_process() else {
         return ExitCode::FAILURE;
     };
+    // What the caller ignores or waits for is not the command's.
+    signals::reset_all();
     let answer = match &order {
         Order::Sandbox(sandbox) => run_outer(sandbox, &socket),
         Order::Entry(entry) => entry::run(entry, &socket),

@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 pub use child::run_if_child;
 pub use entry::Entry;
 pub use mounts::{Mount, Source};
-pub use running::{Running, StandardStreams, Started};
+pub use running::{OuterTerminal, Running, StandardStreams, Started};
 pub use terminal::WindowSize;
 
 use crate::OsError;

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitStatus, Stdio};
 
 use rustix::process::Signal;
 
 use super::messages::{self, Order, Report};
-use super::{Entry, Exit, Sandbox, SandboxError, outcome};
+use super::{Entry, Exit, Sandbox, SandboxError, outcome, terminal};
 use crate::child::end_with_parent;
 use crate::{OsError, Result};
 
@@ -32,7 +33,15 @@ pub struct Started {
     /// Its process id, as the caller's processes know it.
     pub pid: u32,
     /// The other side of its terminal.
-    pub terminal: Option<OwnedFd>,
+    pub terminal: Option<OuterTerminal>,
+}
+
+/// The side of a command's terminal that its user sees. It has no end while this exists, also if the command closes its
+/// side and opens it again.
+pub struct OuterTerminal {
+    /// What is read is the command's output, what is written is typed.
+    pub file: File,
+    _inner: OwnedFd,
 }
 
 impl Sandbox {
@@ -56,6 +65,8 @@ impl Running {
             .stdin(streams.input)
             .stdout(streams.output)
             .stderr(streams.errors);
+        // Keys that the user's terminal makes signals of are for its own processes.
+        command.process_group(0);
         end_with_parent(&mut command, Signal::KILL);
         let child = command
             .spawn()
@@ -86,7 +97,7 @@ impl Running {
         let mut terminal = None;
         loop {
             match messages::receive(&self.reports)? {
-                Some((Report::Terminal, file)) => terminal = file,
+                Some((Report::Terminal, file)) => terminal = file.map(outer_terminal).transpose()?,
                 Some((Report::Started { pid }, _)) => {
                     let pid = u32::try_from(pid).unwrap_or_default();
                     return Ok(Started { pid, terminal });
@@ -134,6 +145,14 @@ impl Running {
             .wait()
             .map_err(|error| OsError::from_io("wait for", "a sandbox", &error))
     }
+}
+
+fn outer_terminal(outer: OwnedFd) -> Result<OuterTerminal> {
+    let inner = terminal::inner_side(&outer)?;
+    Ok(OuterTerminal {
+        file: outer.into(),
+        _inner: inner,
+    })
 }
 
 impl Drop for Running {

@@ -22,10 +22,11 @@ pub struct WindowSize {
 }
 
 impl WindowSize {
-    /// That of an open terminal; `None` if it is none.
+    /// That of an open terminal; `None` if it is none, or does not know.
     pub fn of(terminal: impl AsFd) -> Option<WindowSize> {
         let size = rustix::termios::tcgetwinsize(terminal).ok()?;
-        Some(WindowSize {
+        let is_known = size.ws_row > 0 && size.ws_col > 0;
+        is_known.then_some(WindowSize {
             rows: size.ws_row,
             columns: size.ws_col,
         })
@@ -59,8 +60,7 @@ impl Terminal {
         let flags = OFlags::RDWR | OFlags::NOCTTY;
         let outer = open_in_root(root, "dev/pts/ptmx", flags, Mode::empty())?;
         rustix::pty::unlockpt(&outer).map_err(failed)?;
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let inner = rustix::pty::ioctl_tiocgptpeer(&outer, flags).map_err(failed)?;
+        let inner = inner_side(&outer)?;
         size.apply(&outer)?;
         rustix::fs::fchown(&inner, Some(Uid::from_raw(user.uid)), None::<Gid>).map_err(failed)?;
         Ok(Terminal { outer, inner })
@@ -84,6 +84,13 @@ impl Terminal {
             .attach(console, "")
             .map(drop)
     }
+}
+
+/// The inner side, by the outer one.
+pub(super) fn inner_side(outer: &OwnedFd) -> Result<OwnedFd> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    rustix::pty::ioctl_tiocgptpeer(outer, flags)
+        .map_err(|errno| OsError::new("open", "the inner side of a terminal", errno))
 }
 
 /// Makes a terminal the one of this process's session, and all three streams.
