@@ -74,7 +74,7 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
         }
         Command::Cache(args) => {
             let path = location::store(&cli.global)?;
-            namespace::enter("remove caches", console)?;
+            namespace::enter("look after caches", console)?;
             let store = Store::open(&path, Access::ReadWrite)?;
             match &args.command {
                 CacheCommand::List(args) => cache::list(args, &store),

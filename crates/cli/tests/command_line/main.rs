@@ -1,6 +1,7 @@
 //! The program `osmith` as its users meet it: help, and what it says and leaves behind when something is wrong.
 
 mod builds;
+mod containers;
 mod errors;
 mod full;
 mod help;

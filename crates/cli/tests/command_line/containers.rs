@@ -1,0 +1,389 @@
+//! Containers of a busybox image, from `run` to `rm`: as root, and the same as an ordinary user.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use osmith_testing::oracle;
+use serde_json::Value;
+
+use super::program::{OSMITH, Place, clean, said};
+
+const CONTAINERFILE: &str = "\
+FROM scratch
+COPY busybox /bin/busybox
+COPY passwd group /etc/
+COPY page /srv/page
+RUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]
+ENV COLOR=blue
+WORKDIR /srv
+CMD [\"sh\", \"-c\", \"echo $COLOR; pwd\"]
+";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who runs the program, on a store with the image `box`.
+struct Person {
+    place: Place,
+    name: Option<String>,
+}
+
+impl Person {
+    fn root() -> Option<Self> {
+        oracle::require_root("containers").then(|| Person::with_image(None))?
+    }
+
+    /// An account with subordinate ids.
+    fn ordinary() -> Option<Self> {
+        if !oracle::require_root("another user") {
+            return None;
+        }
+        let subuid = fs::read_to_string("/etc/subuid").unwrap_or_default();
+        let name = std::env::var("OSMITH_TEST_USER").ok();
+        let name = name.or_else(|| subuid.split(':').next().map(str::to_owned));
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
+            assert!(!oracle::in_ci(), "no account has subordinate ids");
+            eprintln!("SKIPPED: no account has subordinate ids");
+            return None;
+        };
+        Person::with_image(Some(name))
+    }
+
+    fn with_image(name: Option<String>) -> Option<Self> {
+        let busybox = oracle::require("busybox")?;
+        let place = Place::new();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        // The place it was built in may be closed to others.
+        let copied = Command::new("cp")
+            .arg(OSMITH)
+            .arg(place.path().join("osmith"))
+            .status();
+        assert!(copied.unwrap().success());
+        fs::create_dir(place.path().join("box")).unwrap();
+        fs::copy(busybox, place.path().join("box/busybox")).unwrap();
+        place.file(
+            "box/passwd",
+            "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\n",
+        );
+        place.file("box/group", "root:x:0:\nweb:x:34:\n");
+        place.file("box/page", "It answers\n");
+        place.file("box/Containerfile", CONTAINERFILE);
+        let person = Person { place, name };
+        person.ok(&["build", "-t", "box", "box"]);
+        Some(person)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let program = self.place.path().join("osmith");
+        let mut command = match &self.name {
+            None => Command::new(program),
+            Some(name) => {
+                let mut command = Command::new("setpriv");
+                command
+                    .args([
+                        "--reuid",
+                        name,
+                        "--regid",
+                        name,
+                        "--init-groups",
+                        "--inh-caps=-all",
+                    ])
+                    .arg(program);
+                command
+            }
+        };
+        command.args(words).current_dir(self.place.path());
+        let mut command = clean(command);
+        command.env("OSMITH_STORE", self.place.store());
+        command
+    }
+
+    fn output(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// The standard output of a command that succeeds.
+    fn ok(&self, words: &[&str]) -> String {
+        let output = self.output(words);
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What a command in a new container without a network prints, and how it ends.
+    fn run(&self, options: &[&str], script: &str) -> String {
+        let words = [
+            &["run", "--rm", "--network", "none"],
+            options,
+            &["box", "sh", "-c", script],
+        ]
+        .concat();
+        said(&self.output(&words))
+    }
+
+    fn containers(&self) -> Vec<Value> {
+        serde_json::from_str(&self.ok(&["ps", "--all", "--format", "json"])).unwrap()
+    }
+
+    fn wait_for_log(&self, name: &str, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.ok(&["logs", name]).contains(text) {
+            assert!(Instant::now() < deadline, "{name} never says '{text}'");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn require_nothing_left(&self) {
+        assert_eq!(self.containers(), Vec::<Value>::new());
+        let names = |directory: &str| -> Vec<_> {
+            let entries = fs::read_dir(self.place.store().join(directory)).unwrap();
+            entries.map(|entry| entry.unwrap().file_name()).collect()
+        };
+        assert_eq!(names("containers"), ["lock"]);
+        assert!(names("holds").is_empty());
+        assert!(names("tmp").is_empty());
+    }
+}
+
+#[test]
+fn a_command_in_the_foreground() {
+    for person in [Person::root(), Person::ordinary()].into_iter().flatten() {
+        let output = person.output(&["run", "--rm", "--network", "none", "box"]);
+        assert_eq!(said(&output), "blue\n/srv\nexit status 0\n");
+        let seen = person.run(
+            &["-e", "COLOR=red", "-u", "web", "-w", "/tmp/new", "-h", "host"],
+            "echo $COLOR $(id -u) $(id -g) $HOME $(hostname) $$; pwd; echo no >&2",
+        );
+        assert_eq!(seen, "red 33 34 /srv host 1\n/tmp/new\nno\nexit status 0\n");
+        let output = person.output(&["run", "--rm", "--network", "host", "box", "sh", "-c", "exit 7"]);
+        assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+        assert!(
+            person
+                .run(&["--read-only"], "touch /x 2>/dev/null")
+                .ends_with("exit status 1\n")
+        );
+        for (program, status) in [("nothing", 127), ("/etc/passwd", 126)] {
+            let output = person.output(&["run", "--network", "none", "box", program]);
+            assert_eq!(output.status.code(), Some(status), "{}", said(&output));
+        }
+        assert_eq!(person.output(&["run", "nothing"]).status.code(), Some(125));
+        let mut cat = person
+            .command(&["run", "--rm", "-i", "--network", "none", "box", "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        cat.stdin.take().unwrap().write_all(b"typed").unwrap();
+        let echoed = cat.wait_with_output().unwrap();
+        assert_eq!(echoed.stdout, b"typed");
+        person.require_nothing_left();
+    }
+}
+
+#[test]
+fn a_container_from_its_beginning_to_its_end() {
+    for person in [Person::root(), Person::ordinary()].into_iter().flatten() {
+        let script = "trap 'echo ending; exit 3' TERM; echo begun; while true; do sleep 0.05; done";
+        let start = [
+            "run",
+            "-d",
+            "--name",
+            "one",
+            "--network",
+            "none",
+            "box",
+            "sh",
+            "-c",
+            script,
+        ];
+        let id = person.ok(&start);
+        person.wait_for_log("one", "begun");
+        assert_eq!(person.containers()[0]["State"], "running");
+        assert_eq!(person.ok(&["ps", "--quiet"]).trim(), &id[..12]);
+        assert_eq!(
+            person.ok(&["exec", "one", "sh", "-c", "pwd; id -u; echo $COLOR"]),
+            "/srv\n0\nblue\n"
+        );
+        assert_eq!(person.ok(&["exec", "-u", "web", &id[..6], "id", "-u"]), "33\n");
+        assert_eq!(
+            person.output(&["exec", "-l", "sh", "-c", "exit 9"]).status.code(),
+            Some(9)
+        );
+        assert_eq!(person.output(&["exec", "-l", "nothing"]).status.code(), Some(127));
+        let again = said(&person.output(&start));
+        assert!(
+            again.contains("the name 'one' is that of the container"),
+            "{again}"
+        );
+        assert!(said(&person.output(&["rm", "one"])).contains("the container one runs"));
+        let refused = said(&person.output(&["rmi", "box"]));
+        assert!(refused.contains("is needed by the container") && refused.contains("osmith rm --force"));
+        person.ok(&["stop", "one"]);
+        let ended = &person.containers()[0];
+        assert_eq!(
+            (&ended["State"], &ended["ExitCode"]),
+            (&"exited".into(), &3.into())
+        );
+        assert_eq!(person.ok(&["logs", "one"]), "begun\nending\n");
+        assert_eq!(person.ok(&["logs", "--tail", "1", "-l"]), "ending\n");
+        assert!(said(&person.output(&["exec", "one", "true"])).contains("the container one does not run"));
+        person.ok(&["prune"]);
+        person.ok(&["rm", "one"]);
+        person.require_nothing_left();
+        person.ok(&["rmi", "box"]);
+    }
+}
+
+#[test]
+fn a_killed_supervisor_takes_everything_with_it() {
+    for person in [Person::root(), Person::ordinary()].into_iter().flatten() {
+        for options in [&["--name", "kept"][..], &["--name", "gone", "--rm", "-u", "web"]] {
+            let words = [
+                &["run", "-d", "--network", "none"],
+                options,
+                &["box", "sleep", "1000"],
+            ]
+            .concat();
+            person.ok(&words);
+            let pid = person.containers()[0]["Pid"].as_u64().unwrap();
+            kill(parent(parent(pid)));
+            let deadline = Instant::now() + PATIENCE;
+            while fs::metadata(format!("/proc/{pid}")).is_ok() {
+                assert!(Instant::now() < deadline, "its command still runs");
+                sleep(Duration::from_millis(10));
+            }
+            let ended = &person.containers()[0];
+            assert_eq!(
+                (&ended["State"], &ended["ExitCode"]),
+                (&"exited".into(), &137.into())
+            );
+        }
+        assert_eq!(person.run(&[], "true"), "exit status 0\n");
+        let left = person.containers();
+        assert_eq!((left.len(), &left[0]["Names"][0]), (1, &"kept".into()));
+        person.ok(&["rm", "--all"]);
+        person.require_nothing_left();
+    }
+}
+
+fn parent(pid: u64) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn kill(pid: u64) {
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn volumes_and_folders_in_memory() {
+    for person in [Person::root(), Person::ordinary()].into_iter().flatten() {
+        person.place.file("shared/file", "of this computer\n");
+        let shared = format!("{}:/mnt/shared:ro", person.place.path().join("shared").display());
+        let seen = person.run(
+            &["-v", &shared, "-v", "notes:/srv", "--tmpfs", "/fast:size=1m"],
+            "cat /mnt/shared/file page; touch /mnt/shared/x 2>/dev/null || echo refused; echo more >> page; \
+             grep -c ' /fast tmpfs' /proc/mounts",
+        );
+        assert_eq!(seen, "of this computer\nIt answers\nrefused\n1\nexit status 0\n");
+        let kept = person.run(&["-v", "notes:/other"], "cat /other/page /srv/page");
+        assert_eq!(kept, "It answers\nmore\nIt answers\nexit status 0\n");
+        person.require_nothing_left();
+    }
+}
+
+#[test]
+fn a_terminal_is_the_containers_own() {
+    if oracle::require("script").is_none() {
+        return;
+    }
+    for person in [Person::root(), Person::ordinary()].into_iter().flatten() {
+        let program = person.place.path().join("osmith");
+        let line = format!(
+            "{} run --rm -t --network none box sh -c 'tty; test -c /dev/console && stty size; exit 4'",
+            program.display()
+        );
+        let mut command = person.command(&[]);
+        let prefix: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let mut script = match command.get_program() == program.as_os_str() {
+            true => Command::new("script"),
+            false => {
+                let mut script = Command::new(command.get_program());
+                script.args(prefix.iter().take(prefix.len() - 1)).arg("script");
+                script
+            }
+        };
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        command = clean(script);
+        command.env("OSMITH_STORE", person.place.store());
+        let text = said(&command.output().unwrap()).replace('\r', "");
+        assert_eq!(text, "/dev/pts/0\n24 80\nexit status 4\n");
+    }
+}
+
+#[test]
+fn a_network_of_its_own_has_ports_and_names() {
+    if oracle::require("pasta").is_none() {
+        return;
+    }
+    for person in [Person::root(), Person::ordinary()].into_iter().flatten() {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let published = format!("{port}:8000");
+        let start = ["run", "-d", "--name", "web", "-p", &published, "-u", "web", "box"];
+        person.ok(&[&start[..], &["httpd", "-f", "-p", "8000", "-h", "/srv"]].concat());
+        assert!(fetch(port).ends_with("It answers\n"));
+        assert!(person.ok(&["ps"]).contains(&format!("0.0.0.0:{port}->8000/tcp")));
+        assert_eq!(
+            person
+                .ok(&["exec", "web", "cat", "/etc/resolv.conf"])
+                .lines()
+                .last(),
+            Some("nameserver 169.254.1.1")
+        );
+        assert!(
+            person
+                .ok(&["exec", "web", "ip", "route"])
+                .starts_with("default via")
+        );
+        let taken = said(&person.output(&["run", "--rm", "-p", &published, "box"]));
+        assert!(
+            taken.contains("pasta cannot connect the container's network"),
+            "{taken}"
+        );
+        person.ok(&["rm", "--force", "web"]);
+        assert!(
+            TcpListener::bind(("127.0.0.1", port)).is_ok(),
+            "pasta ends with the container"
+        );
+        person.require_nothing_left();
+    }
+}
+
+/// The page that a server has, once it listens.
+fn fetch(port: u16) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut text = String::new();
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+            let sent = stream.write_all(b"GET /page HTTP/1.0\r\n\r\n");
+            if sent.is_ok() && stream.read_to_string(&mut text).is_ok() && !text.is_empty() {
+                return text;
+            }
+        }
+        assert!(Instant::now() < deadline, "nobody answers");
+        sleep(Duration::from_millis(20));
+    }
+}
