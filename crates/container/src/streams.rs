@@ -128,7 +128,7 @@ impl<'a> Conversation<'a> {
     ) -> Result<(), ContainerError> {
         loop {
             let ready = self.wait(running.end(), signals.as_fd())?;
-            while let Some(signal) = signals.next() {
+            while let Some(signal) = signals.take_next() {
                 match signal {
                     WINCH => self.follow_window(),
                     signal => on_signal(signal),

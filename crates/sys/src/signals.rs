@@ -38,7 +38,7 @@ impl Signals {
     }
 
     /// The number of the next one that has come, if one has.
-    pub fn next(&mut self) -> Option<i32> {
+    pub fn take_next(&mut self) -> Option<i32> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let size_bytes = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the kernel writes at most as many bytes as the structure has.
@@ -101,11 +101,11 @@ mod tests {
     #[test]
     fn a_signal_is_read_once() {
         let mut signals = Signals::take(&[Signal::USR1]).unwrap();
-        assert_eq!(signals.next(), None);
+        assert_eq!(signals.take_next(), None);
         // To this thread: others of the test program do not take it.
         // SAFETY: raise(3) has no conditions.
         unsafe { libc::raise(libc::SIGUSR1) };
-        assert_eq!(signals.next(), Some(libc::SIGUSR1));
-        assert_eq!(signals.next(), None);
+        assert_eq!(signals.take_next(), Some(libc::SIGUSR1));
+        assert_eq!(signals.take_next(), None);
     }
 }

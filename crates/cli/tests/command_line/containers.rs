@@ -37,6 +37,7 @@ impl Person {
     }
 
     /// An account with subordinate ids.
+    #[allow(clippy::print_stderr)]
     fn ordinary() -> Option<Self> {
         if !oracle::require_root("another user") {
             return None;

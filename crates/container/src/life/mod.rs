@@ -90,7 +90,7 @@ impl Containers {
                 containers.push(container);
             }
         }
-        containers.sort_by(|left, right| left.record.created_ns.cmp(&right.record.created_ns));
+        containers.sort_by_key(|container| container.record.created_ns);
         Ok(containers)
     }
 
