@@ -88,7 +88,15 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
         Command::Inspect(args) => images::inspect(args, &store(Access::ReadOnly)?),
         Command::Tag(args) => images::tag(args, &store(Access::ReadWrite)?),
         Command::Rmi(args) => images::rmi(args, &store(Access::ReadWrite)?, console),
-        Command::Prune(args) => images::prune(args, &store(Access::ReadWrite)?, console),
+        Command::Prune(args) => {
+            let path = location::store(&cli.global)?;
+            // What containers ran on has files of other users.
+            if Store::open(&path, Access::ReadOnly).is_ok_and(|store| store.has_kept_roots().unwrap_or(false))
+            {
+                namespace::enter("prune", console)?;
+            }
+            images::prune(args, &Store::open(&path, Access::ReadWrite)?, console)
+        }
         Command::Fsck(args) if args.repair => machine::repair(console),
         Command::Fsck(args) if drift::is_machine_checked(args, &cli.global) => drift::fsck(console),
         Command::Fsck(_) => images::fsck(&store(Access::ReadOnly)?, console),

@@ -81,6 +81,14 @@ struct Group {
     members: Vec<String>,
 }
 
+/// The text of `/etc/passwd` and of `/etc/group`.
+pub(crate) fn account_files(store: &Store, tree: &Tree<Content>) -> Result<(String, String), UserError> {
+    Ok((
+        text_of(store, tree, "/etc/passwd")?,
+        text_of(store, tree, "/etc/group")?,
+    ))
+}
+
 /// The accounts of a tree.
 pub struct Accounts {
     accounts: Vec<Account>,
@@ -90,8 +98,7 @@ pub struct Accounts {
 impl Accounts {
     /// Those of a tree; a file that is missing has none.
     pub fn read(store: &Store, tree: &Tree<Content>) -> Result<Accounts, UserError> {
-        let passwd = text_of(store, tree, "/etc/passwd")?;
-        let group = text_of(store, tree, "/etc/group")?;
+        let (passwd, group) = account_files(store, tree)?;
         Ok(Accounts::parse(&passwd, &group))
     }
 

@@ -8,29 +8,24 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use osmith_formats::tree::{Content, Tree};
-use osmith_image::store::Store;
 use osmith_sys::OsError;
 use osmith_sys::sandbox::{Mount, Source};
 
 use crate::ContainerError;
 use crate::life::require_name;
-use crate::root::write_tree;
+use crate::root::{ImageTree, write_tree};
 use crate::specification::{Volume, VolumeSource};
 
 const DATA: &str = "data";
 
 /// The volumes as mounts. Named ones that are missing are made.
-pub(crate) fn mounts(
-    store: &Store,
-    tree: &Tree<Content>,
-    volumes: &[Volume],
-) -> Result<Vec<Mount>, ContainerError> {
+pub(crate) fn mounts(image: &ImageTree<'_>, volumes: &[Volume]) -> Result<Vec<Mount>, ContainerError> {
     volumes
         .iter()
         .map(|volume| {
             let source = match &volume.source {
                 VolumeSource::Path(path) => Source::Machine(path.clone()),
-                VolumeSource::Named(name) => Source::Machine(ensure_named(store, tree, name, volume)?),
+                VolumeSource::Named(name) => Source::Machine(ensure_named(image, name, volume)?),
                 VolumeSource::Memory { mode, size_bytes } => Source::Memory {
                     mode: *mode,
                     size_bytes: *size_bytes,
@@ -49,12 +44,8 @@ pub(crate) fn mounts(
 }
 
 /// The directory of a named volume. It gets its name when it is complete.
-fn ensure_named(
-    store: &Store,
-    tree: &Tree<Content>,
-    name: &str,
-    volume: &Volume,
-) -> Result<PathBuf, ContainerError> {
+fn ensure_named(image: &ImageTree<'_>, name: &str, volume: &Volume) -> Result<PathBuf, ContainerError> {
+    let store = image.store();
     let volumes = store.volumes_path();
     let path = volumes.join(require_name(name)?);
     if path.is_dir() {
@@ -64,7 +55,7 @@ fn ensure_named(
     let data = work.path().join(DATA);
     let failed = |error| OsError::from_io("create", path.display(), &error);
     fs::create_dir(&data).map_err(failed)?;
-    if let Some(part) = directory_at(tree, &volume.target) {
+    if let Some(part) = directory_at(image.tree()?, &volume.target) {
         write_tree(&data, &part, store)?;
     }
     let parent = fs::DirBuilder::new().recursive(true).mode(0o700).create(&volumes);

@@ -16,3 +16,10 @@ pub mod userns;
 pub mod verity;
 
 pub use error::{OsError, Result};
+
+/// Which start of this computer it is: another text after every one.
+pub fn boot_id() -> Result<String> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(PATH).map_err(|error| OsError::from_io("read", PATH, &error))?;
+    Ok(text.trim().to_owned())
+}

@@ -238,6 +238,50 @@ fn a_container_from_its_beginning_to_its_end() {
 }
 
 #[test]
+fn containers_of_an_image_share_a_root_that_none_changes() {
+    for person in [Person::root(), Person::ordinary()].into_iter().flatten() {
+        let roots = || {
+            let entries = fs::read_dir(person.place.store().join("roots")).unwrap();
+            entries.count()
+        };
+        let script = "echo mine > page; rm /etc/group; touch ready; exec sleep 1000";
+        let start = [
+            "run",
+            "-d",
+            "--name",
+            "one",
+            "--network",
+            "none",
+            "box",
+            "sh",
+            "-c",
+        ];
+        person.ok(&[&start[..], &[script]].concat());
+        let seen = person.run(&[], "cat page; ls /etc");
+        assert_eq!(
+            seen,
+            "It answers\ngroup\nhostname\nhosts\npasswd\nresolv.conf\nexit status 0\n"
+        );
+        assert_eq!(roots(), 1);
+        person.run(&["-w", "/elsewhere"], "true");
+        assert_eq!(roots(), 2);
+        person.ok(&["prune"]);
+        assert_eq!(roots(), 1, "one is in use");
+        assert_eq!(
+            person
+                .ok(&["exec", "one", "cat", "page", "/etc/passwd"])
+                .lines()
+                .next(),
+            Some("mine")
+        );
+        person.ok(&["rm", "--force", "one"]);
+        person.ok(&["prune"]);
+        assert_eq!(roots(), 0);
+        person.require_nothing_left();
+    }
+}
+
+#[test]
 fn a_killed_supervisor_takes_everything_with_it() {
     for person in [Person::root(), Person::ordinary()].into_iter().flatten() {
         for options in [&["--name", "kept"][..], &["--name", "gone", "--rm", "-u", "web"]] {

@@ -7,7 +7,6 @@
 //!                     lock           held by the supervisor, from the beginning to the end
 //!                     log            what it wrote
 //!                     upper, work    what it changed in its root file system
-//!                     lower          what it runs on, where that has to be a directory of copies
 //! ```
 //!
 //! Whether a container runs is asked of the lock alone: a killed supervisor, and a machine that lost its power, let go of

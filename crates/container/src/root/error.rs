@@ -7,6 +7,8 @@ use osmith_sys::OsError;
 use osmith_sys::sandbox::{SandboxError, Stage};
 use rustix::io::Errno;
 
+use crate::users::UserError;
+
 /// Why nothing runs on a tree.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
@@ -27,6 +29,9 @@ pub enum RootError {
         /// What is in the way.
         reason: &'static str,
     },
+    /// Its accounts cannot be read, or have no such user.
+    #[error(transparent)]
+    User(#[from] UserError),
     /// The tree makes no image to mount.
     #[error(transparent)]
     Image(#[from] composefs::Error),
@@ -60,6 +65,7 @@ impl Failure for RootError {
             RootError::Sandbox(SandboxError::Interrupted) => Class::Interrupted,
             RootError::Sandbox(_) | RootError::NoOverlay { .. } | RootError::Os(_) => Class::Environment,
             RootError::MountPoint { .. } | RootError::Image(_) => Class::Input,
+            RootError::User(error) => error.class(),
             RootError::Store(error) => error.class(),
         }
     }
@@ -79,6 +85,7 @@ impl Failure for RootError {
                 "the kernel must have overlayfs (modprobe overlay)".into(),
                 "the store must not itself be on an overlay file system, as in a container: put it on a volume".into(),
             ],
+            RootError::User(error) => error.hints(),
             RootError::Store(error) => error.hints(),
             _ => Vec::new(),
         }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use osmith_formats::composefs;
+use osmith_formats::tree::{Content, Tree};
 use osmith_image::store::Store;
 use osmith_sys::OsError;
 use osmith_sys::file::open_directory;
@@ -29,12 +30,11 @@ pub(super) struct KeptLower {
 }
 
 impl KeptLower {
-    /// Writes the whole tree. What is on the disk and to be kept is made in `kept_in`.
+    /// Writes the whole tree.
     pub(super) fn new(
         kind: LowerKind,
         attributes: Attributes,
         store: &Store,
-        kept_in: Option<&Path>,
         tree: &Rc<MountPoints>,
     ) -> Result<Self, RootError> {
         let write = |place: Place| {
@@ -46,13 +46,7 @@ impl KeptLower {
             };
             lower.show(store, tree).map(|()| lower)
         };
-        let on_disk = || {
-            let place = match kept_in {
-                None => Place::on_disk(store),
-                Some(directory) => Place::kept(directory),
-            };
-            place.and_then(write)
-        };
+        let on_disk = || Place::on_disk(store).and_then(write);
         match kind {
             LowerKind::Stubs => Place::in_memory(store).and_then(write).or_else(|_| on_disk()),
             LowerKind::Composefs | LowerKind::Checkout => on_disk(),
@@ -62,34 +56,48 @@ impl KeptLower {
     /// Shows another tree, by what differs. Nothing may be mounted over it. After an error it is of no use.
     pub(super) fn show(&mut self, store: &Store, tree: &Rc<MountPoints>) -> Result<(), RootError> {
         let (path, old) = (self.place.path(), self.shown.as_ref().map(|shown| &shown.tree));
-        match self.kind {
-            LowerKind::Composefs => {
-                let image = composefs::image(&tree.tree)?;
-                let path = path.join(IMAGE);
-                fs::write(&path, image).map_err(|error| OsError::from_io("write", path.display(), &error))?;
-            }
-            LowerKind::Stubs => {
-                let attributes = self.attributes;
-                update(&path, old, &tree.tree, &Stubs { attributes })?;
-            }
-            LowerKind::Checkout => update(&path, old, &tree.tree, &Copies { store })?,
-        }
+        write_lower(self.kind, self.attributes, store, &path, old, &tree.tree)?;
         self.shown = Some(Rc::clone(tree));
         Ok(())
     }
 
     /// For the sandbox.
     pub(super) fn lower(&self, store: &Store) -> Lower {
-        let directory = self.place.path();
-        let objects = store.objects_path();
-        match self.kind {
-            LowerKind::Composefs => Lower::Composefs {
-                image: directory.join(IMAGE),
-                objects,
-            },
-            LowerKind::Stubs => Lower::Stubs { directory, objects },
-            LowerKind::Checkout => Lower::Directory(directory),
+        lower_in(self.kind, self.place.path(), store)
+    }
+}
+
+/// Makes `directory`, which shows `old` or is empty, show `new`.
+pub(super) fn write_lower(
+    kind: LowerKind,
+    attributes: Attributes,
+    store: &Store,
+    directory: &Path,
+    old: Option<&Tree<Content>>,
+    new: &Tree<Content>,
+) -> Result<(), RootError> {
+    match kind {
+        LowerKind::Composefs => {
+            let path = directory.join(IMAGE);
+            fs::write(&path, composefs::image(new)?)
+                .map_err(|error| OsError::from_io("write", path.display(), &error))?;
+            Ok(())
         }
+        LowerKind::Stubs => update(directory, old, new, &Stubs { attributes }),
+        LowerKind::Checkout => update(directory, old, new, &Copies { store }),
+    }
+}
+
+/// What [`write_lower`] made in `directory`, for the sandbox.
+pub(super) fn lower_in(kind: LowerKind, directory: PathBuf, store: &Store) -> Lower {
+    let objects = store.objects_path();
+    match kind {
+        LowerKind::Composefs => Lower::Composefs {
+            image: directory.join(IMAGE),
+            objects,
+        },
+        LowerKind::Stubs => Lower::Stubs { directory, objects },
+        LowerKind::Checkout => Lower::Directory(directory),
     }
 }
 
@@ -102,13 +110,6 @@ struct Place {
 impl Place {
     fn on_disk(store: &Store) -> Result<Self, RootError> {
         Place::in_directory(store.work_directory()?)
-    }
-
-    fn kept(directory: &Path) -> Result<Self, RootError> {
-        let mut work = tempfile::TempDir::with_prefix_in("lower-", directory)
-            .map_err(|error| OsError::from_io("create a directory in", directory.display(), &error))?;
-        work.disable_cleanup(true);
-        Place::in_directory(work)
     }
 
     fn in_directory(work: tempfile::TempDir) -> Result<Self, RootError> {

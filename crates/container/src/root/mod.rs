@@ -14,8 +14,8 @@ mod checkout;
 mod error;
 mod lower;
 mod mount_points;
+mod shared;
 
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use osmith_image::store::Store;
@@ -27,6 +27,7 @@ use rustix::io::Errno;
 pub use checkout::{set_metadata, write_tree};
 pub use error::RootError;
 pub use mount_points::{MountPoints, Target};
+pub(crate) use shared::{Additions, ImageTree, SharedRoot};
 
 use lower::KeptLower;
 
@@ -50,8 +51,6 @@ pub struct ReadOnlyRoot<'s> {
     /// The kinds to try, the best first; `None` before it is known what this machine can do.
     kinds: Option<Vec<LowerKind>>,
     lower: Option<KeptLower>,
-    /// Where copies are that outlive this; else nothing does.
-    kept_in: Option<PathBuf>,
 }
 
 impl<'s> ReadOnlyRoot<'s> {
@@ -61,15 +60,6 @@ impl<'s> ReadOnlyRoot<'s> {
             store,
             kinds: None,
             lower: None,
-            kept_in: None,
-        }
-    }
-
-    /// For one tree that stays mounted when this is dropped: a directory of copies is made in `directory`, and stays.
-    pub fn kept_in(directory: &Path, store: &'s Store) -> Self {
-        ReadOnlyRoot {
-            kept_in: Some(directory.to_owned()),
-            ..ReadOnlyRoot::new(store)
         }
     }
 
@@ -88,35 +78,13 @@ impl<'s> ReadOnlyRoot<'s> {
         tree: &Rc<MountPoints>,
         mut start: impl FnMut(Lower, LowerKind) -> Result<T, RootError>,
     ) -> Result<T, RootError> {
-        let mut refusals = Vec::new();
-        for kind in self.kinds()? {
-            let lower = self.lower(kind, tree)?;
-            match start(lower, kind) {
-                Err(RootError::Sandbox(SandboxError::SetUp {
-                    stage: Stage::Root,
-                    error,
-                })) if is_unsupported(error.errno()) => refusals.push(error),
-                answer => {
-                    self.kinds = Some(vec![kind]);
-                    return answer;
-                }
-            }
-        }
-        Err(RootError::NoOverlay { refusals })
-    }
-
-    fn kinds(&self) -> Result<Vec<LowerKind>, RootError> {
-        if let Some(kinds) = &self.kinds {
-            return Ok(kinds.clone());
-        }
-        if !userns::is_inside() {
-            return Ok(vec![LowerKind::Composefs, LowerKind::Stubs, LowerKind::Checkout]);
-        }
-        let directory = self.store.work_directory()?;
-        Ok(match probe_user_data_layers(directory.path()) {
-            Ok(()) => vec![LowerKind::Stubs, LowerKind::Checkout],
-            Err(_) => vec![LowerKind::Checkout],
-        })
+        let kinds = match &self.kinds {
+            Some(kinds) => kinds.clone(),
+            None => possible_kinds(self.store)?,
+        };
+        let (kind, answer) = try_kinds(kinds, |kind| start(self.lower(kind, tree)?, kind))?;
+        self.kinds = Some(vec![kind]);
+        Ok(answer)
     }
 
     /// The tree as a lower of that kind: the one before, brought up to date, or a new one. It is there as long as this
@@ -126,15 +94,40 @@ impl<'s> ReadOnlyRoot<'s> {
         let updated = kept.and_then(|mut lower| lower.show(self.store, tree).is_ok().then_some(lower));
         let lower = match updated {
             Some(lower) => lower,
-            None => self.new_lower(kind, tree)?,
+            None => KeptLower::new(kind, overlay_attributes(), self.store, tree)?,
         };
         Ok(self.lower.insert(lower).lower(self.store))
     }
+}
 
-    fn new_lower(&self, kind: LowerKind, tree: &Rc<MountPoints>) -> Result<KeptLower, RootError> {
-        let kept_in = self.kept_in.as_deref().filter(|_| kind == LowerKind::Checkout);
-        KeptLower::new(kind, overlay_attributes(), self.store, kept_in, tree)
+/// The kinds that may work here, the best first.
+fn possible_kinds(store: &Store) -> Result<Vec<LowerKind>, RootError> {
+    if !userns::is_inside() {
+        return Ok(vec![LowerKind::Composefs, LowerKind::Stubs, LowerKind::Checkout]);
     }
+    let directory = store.work_directory()?;
+    Ok(match probe_user_data_layers(directory.path()) {
+        Ok(()) => vec![LowerKind::Stubs, LowerKind::Checkout],
+        Err(_) => vec![LowerKind::Checkout],
+    })
+}
+
+/// Tries one kind after the other, as long as mounting is what fails: the first that works, and what came of it.
+fn try_kinds<T>(
+    kinds: Vec<LowerKind>,
+    mut attempt: impl FnMut(LowerKind) -> Result<T, RootError>,
+) -> Result<(LowerKind, T), RootError> {
+    let mut refusals = Vec::new();
+    for kind in kinds {
+        match attempt(kind) {
+            Err(RootError::Sandbox(SandboxError::SetUp {
+                stage: Stage::Root,
+                error,
+            })) if is_unsupported(error.errno()) => refusals.push(error),
+            answer => return answer.map(|answer| (kind, answer)),
+        }
+    }
+    Err(RootError::NoOverlay { refusals })
 }
 
 /// Where overlayfs may keep its notes.

@@ -91,7 +91,7 @@ impl MountPoints {
     /// own, since it may lead to where something else is mounted; and `directory` is there.
     pub fn for_container(
         base: &Tree<Content>,
-        mounts: &[Mount],
+        targets: &[Target<'_>],
         files: &[&Path],
         directory: &Path,
     ) -> Result<Self, RootError> {
@@ -99,8 +99,7 @@ impl MountPoints {
         for file in files {
             unlink_symlink(&mut tree, file);
         }
-        let targets = mounts.iter().map(Target::of).collect::<Result<Vec<_>, _>>()?;
-        let mut points = MountPoints::new(&tree, &targets)?;
+        let mut points = MountPoints::new(&tree, targets)?;
         points.add_directory(directory.as_os_str().as_bytes())?;
         Ok(points)
     }

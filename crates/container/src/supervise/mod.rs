@@ -24,6 +24,7 @@ use crate::cgroup::Cgroup;
 use crate::life::{Container, LOG, LifeLock};
 use crate::log::LogWriter;
 use crate::network::Pasta;
+use crate::root::SharedRoot;
 use crate::streams::Conversation;
 use crate::{Attachment, ContainerError};
 use prepare::Prepared;
@@ -93,6 +94,7 @@ struct Alive {
     running: Running,
     _network: Option<Pasta>,
     _cgroup: Option<Cgroup>,
+    _root: SharedRoot,
 }
 
 fn live(
@@ -106,8 +108,9 @@ fn live(
     let mut log = LogWriter::create(&container.path().join(LOG))?;
     let window = user.window.as_ref().and_then(WindowSize::of);
     let prepared = Prepared::new(container, &store, surroundings, window.unwrap_or(UNSEEN_WINDOW))?;
-    let (alive, started, ends) = prepared.start(&store, surroundings)?;
+    let (alive, started, ends) = prepared.start(surroundings)?;
     container.note_start(started.pid)?;
+    drop(prepared);
     drop(store);
     on_start();
     let pid1 = open_process(started.pid)?;

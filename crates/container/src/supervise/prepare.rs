@@ -3,23 +3,19 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
-use osmith_formats::tree::{Content, Tree};
 use osmith_image::store::Store;
 use osmith_sys::OsError;
-use osmith_sys::sandbox::{
-    Init, Lower, Mount, Network, Root, Running, Sandbox, Started, Streams, WindowSize,
-};
+use osmith_sys::sandbox::{Init, Mount, Network, Root, Running, Sandbox, Started, Streams, WindowSize};
 
 use super::{Alive, Surroundings};
 use crate::cgroup::Cgroup;
 use crate::life::Container;
 use crate::network::{NAME_SERVER, Pasta};
-use crate::root::{MountPoints, ReadOnlyRoot, RootError, overlay_attributes, set_metadata};
+use crate::root::{Additions, ImageTree, RootError, SharedRoot, Target, overlay_attributes, set_metadata};
 use crate::specification::{NetworkMode, Specification, name_of};
 use crate::streams::{Ends, no_streams, pipes};
-use crate::users::{Accounts, User};
+use crate::users::User;
 use crate::{ContainerError, systemd, volumes};
 
 /// Files of this computer's that a container gets as its own.
@@ -31,9 +27,8 @@ const CONTAINER_MARK: &str = "/run/.containerenv";
 /// Everything that can be found out before something is started.
 pub(super) struct Prepared<'c> {
     container: &'c Container,
-    mount_points: Rc<MountPoints>,
+    image: ImageTree<'c>,
     mounts: Vec<Mount>,
-    user: User,
     streams: Streams,
     hostname: String,
 }
@@ -41,27 +36,22 @@ pub(super) struct Prepared<'c> {
 impl<'c> Prepared<'c> {
     pub(super) fn new(
         container: &'c Container,
-        store: &Store,
+        store: &'c Store,
         surroundings: &Surroundings,
         window: WindowSize,
     ) -> Result<Self, ContainerError> {
         let specification = &container.record().specification;
-        let tree = image_tree(store, specification)?;
-        let user = Accounts::read(store, &tree)?.user(&specification.user)?;
+        let image = ImageTree::new(store, specification.image.digest);
         let hostname = match specification.hostname.as_str() {
             "" => container.short_id(),
             name => name.to_owned(),
         };
         let mut mounts = own_mounts(specification, surroundings, &hostname);
-        mounts.extend(volumes::mounts(store, &tree, &specification.volumes)?);
-        let files = [RESOLV_CONF, HOSTS, HOSTNAME].map(Path::new);
-        let cwd = Path::new(&specification.cwd);
-        let mount_points = MountPoints::for_container(&tree, &mounts, &files, cwd)?;
+        mounts.extend(volumes::mounts(&image, &specification.volumes)?);
         Ok(Prepared {
             container,
-            mount_points: Rc::new(mount_points),
+            image,
             mounts,
-            user,
             streams: match (
                 specification.terminal || specification.systemd,
                 specification.input,
@@ -81,13 +71,17 @@ impl<'c> Prepared<'c> {
     /// Starts the command. What is mounted stays with it.
     pub(super) fn start(
         &self,
-        store: &Store,
         surroundings: &Surroundings,
     ) -> Result<(Alive, Started, Ends), ContainerError> {
         let cgroup = self.cgroup(surroundings)?;
-        let mut root = ReadOnlyRoot::kept_in(self.container.path(), store);
-        let started = root.with(&self.mount_points, |lower, _| {
-            let sandbox = self.sandbox(lower, cgroup.as_ref())?;
+        let additions = Additions {
+            targets: self.mounts.iter().map(Target::of).collect::<Result<_, _>>()?,
+            files: [RESOLV_CONF, HOSTS, HOSTNAME].map(Path::new).into(),
+            directory: Path::new(&self.specification().cwd),
+        };
+        let (root, started) = SharedRoot::with(&self.image, &additions, |root| {
+            let user = root.accounts().user(&self.specification().user)?;
+            let sandbox = self.sandbox(root, &user, cgroup.as_ref())?;
             match self.start_sandbox(&sandbox, surroundings) {
                 // Another kind of root may do.
                 Err(ContainerError::Root(error)) => Err(error),
@@ -99,6 +93,7 @@ impl<'c> Prepared<'c> {
             running,
             _network: network,
             _cgroup: cgroup,
+            _root: root,
         };
         Ok((alive, started, ends))
     }
@@ -130,16 +125,16 @@ impl<'c> Prepared<'c> {
         Ok((running, network, started, ends))
     }
 
-    fn sandbox(&self, lower: Lower, cgroup: Option<&Cgroup>) -> Result<Sandbox, RootError> {
+    fn sandbox(&self, root: &SharedRoot, user: &User, cgroup: Option<&Cgroup>) -> Result<Sandbox, RootError> {
         let specification = self.specification();
         let text = |text: &String| OsString::from(text);
         Ok(Sandbox {
-            root: self.root(lower)?,
+            root: self.root(root)?,
             scratch: renewed(self.container.path(), "scratch")?,
             argv: specification.argv.iter().map(text).collect(),
-            env: environment(&specification.env, &self.user, &self.hostname),
+            env: environment(&specification.env, user, &self.hostname),
             cwd: PathBuf::from(&specification.cwd),
-            user: sandbox_user(&self.user),
+            user: sandbox_user(user),
             hostname: self.hostname.clone(),
             network: match specification.network {
                 NetworkMode::Host => Network::Host,
@@ -154,15 +149,14 @@ impl<'c> Prepared<'c> {
         })
     }
 
-    fn root(&self, lower: Lower) -> Result<Root, RootError> {
-        let attributes = overlay_attributes();
+    fn root(&self, root: &SharedRoot) -> Result<Root, RootError> {
+        let (lower, attributes) = (root.lower(self.image.store()), overlay_attributes());
         if self.specification().read_only {
             return Ok(Root::ReadOnly { lower, attributes });
         }
         let path = self.container.path();
         let upper = renewed(path, "upper")?;
-        let tree = &self.mount_points.tree;
-        set_metadata(&upper, tree.inode(tree.root()))?;
+        set_metadata(&upper, &root.directory_inode())?;
         Ok(Root::Overlay {
             lower,
             upper,
@@ -184,10 +178,6 @@ impl<'c> Prepared<'c> {
         })?;
         Cgroup::create(parent, &self.container.id()).map(Some)
     }
-}
-
-fn image_tree(store: &Store, specification: &Specification) -> Result<Tree<Content>, ContainerError> {
-    Ok(store.image_of_digest(&specification.image.digest)?.tree(store)?)
 }
 
 fn missing_terminal() -> OsError {

@@ -37,6 +37,7 @@ mod origins;
 mod outgoing;
 mod prune;
 mod records;
+mod roots;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -62,6 +63,7 @@ pub use outgoing::Encoding;
 pub(crate) use outgoing::{IncomingBlob, OutgoingBytes, OwnLayer, Prepared};
 pub use prune::{Damage, PruneOptions, Pruned};
 pub use records::{Record, RecordContents};
+pub use roots::KeptRoot;
 
 const FORMAT_FILE: &str = "store.json";
 /// What a damaged format file is called.

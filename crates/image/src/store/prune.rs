@@ -94,6 +94,7 @@ impl Store {
                 }
             }
             self.discard_unneeded(&needed, &mut pruned, observer)?;
+            self.remove_unused_roots("", 0)?;
             Ok(pruned)
         })
     }
