@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::deploy_error::{DeployError, failed};
 
 /// The folder of the files, from the root on.
-pub(crate) const KARGS_D: &str = "usr/lib/bootc/kargs.d";
+pub const KARGS_D: &str = "usr/lib/bootc/kargs.d";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -27,7 +27,7 @@ struct File {
 }
 
 /// The arguments of one file for a processor (`x86_64`, `aarch64`); none if the file is for others.
-pub(crate) fn parse(text: &str, architecture: &str) -> Result<Vec<String>, toml::de::Error> {
+pub fn parse(text: &str, architecture: &str) -> Result<Vec<String>, toml::de::Error> {
     let file: File = toml::from_str(text)?;
     let matches = file
         .match_architectures

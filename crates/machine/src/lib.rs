@@ -16,7 +16,7 @@ pub mod failures;
 pub mod grub;
 pub mod health;
 pub mod install;
-mod kargs_d;
+pub mod kargs_d;
 pub mod kernel_arguments;
 pub mod lock;
 pub mod log;

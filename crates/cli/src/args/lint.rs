@@ -7,8 +7,8 @@ use super::ReportFormat;
 /// Find what is wrong, or will be, with an image that machines are to boot
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each finding comes with its reason and with what to write into the Containerfile. The checks of 'bootc container lint'
-have their names there.
+Each finding comes with its reason and with what to write into the Containerfile.
+The checks of 'bootc container lint' have the names that they have there.
 
 Examples:
   osmith lint localhost/webserver

@@ -21,6 +21,10 @@ const GOOD: &[(&str, &str)] = &[
     ("sbin/init", "init"),
     ("usr/lib/os-release", "ID=sample\nPRETTY_NAME=Sample\n"),
     ("usr/lib/sysusers.d/basic.conf", "u root 0 - /root /bin/sh\n"),
+    (
+        "usr/lib/bootc/kargs.d/10-console.toml",
+        "kargs = [\"console=ttyS0\"]\n",
+    ),
     ("usr/lib/modules/6.12/initramfs.img", "initramfs"),
     ("usr/lib/modules/6.12/vmlinuz", "kernel"),
     ("usr/lib/systemd/boot/efi/systemd-bootx64.efi", "loader"),
@@ -44,6 +48,12 @@ const BAD: &[(&str, &str)] = &[
     ("etc/shadow", "root::1::::::\nweb:*:1::::::\n"),
     ("etc/ssh/ssh_host_ed25519_key", "secret"),
     ("usr/etc/x", ""),
+    (
+        "usr/lib/bootc/kargs.d/10-a.toml",
+        "kargs = [\"quiet\"]\nkarg-deletes = []\n",
+    ),
+    ("usr/lib/bootc/kargs.d/README", "not for machines"),
+    ("usr/lib/bootc/kargs.d/30-c.toml", "kargs = quiet\n"),
     ("usr/lib/ostree/prepare-root.conf", "[composefs]\nenabled = no\n"),
     ("usr/lib/modules/6.12/vmlinuz", "kernel"),
     ("usr/lib/tmpfiles.d/a.conf", "d /var/lib/known 0755 root root -\n"),

@@ -1,6 +1,7 @@
 //! Kernel, init, and what says that an image is one to boot.
 
-use osmith_machine::install::{Architecture, require_bootable};
+use osmith_machine::install::{Architecture, InstallError, require_bootable};
+use osmith_machine::kargs_d;
 use osmith_report::Failure;
 
 use crate::{LintError, View};
@@ -17,8 +18,28 @@ pub(super) fn kernel(view: &View<'_>) -> Result<Vec<String>, LintError> {
             "nothing is known of machines with the processor '{name}'"
         )]);
     };
-    let answer = require_bootable(view.store, view.image, view.tree.clone(), architecture);
-    Ok(answer.err().map(|error| told(&error)).into_iter().collect())
+    Ok(
+        match require_bootable(view.store, view.image, view.tree.clone(), architecture) {
+            // The next check has all of them.
+            Ok(()) | Err(InstallError::KernelArguments { .. }) => Vec::new(),
+            Err(error) => vec![told(&error)],
+        },
+    )
+}
+
+pub(super) fn kernel_arguments(view: &View<'_>) -> Result<Vec<String>, LintError> {
+    let mut found = Vec::new();
+    for name in view.names(kargs_d::KARGS_D) {
+        let path = format!("{}/{name}", kargs_d::KARGS_D);
+        // Other names are read by nobody.
+        if !name.ends_with(".toml") {
+            continue;
+        }
+        if let Some(Err(error)) = view.text(&path)?.map(|text| kargs_d::parse(&text, "")) {
+            found.push(format!("/{path}: {}", error.message()));
+        }
+    }
+    Ok(found)
 }
 
 /// An error with its causes.

@@ -15,10 +15,18 @@ pub static CHECKS: &[Check] = &[
     Check {
         name: "kernel",
         severity: Error,
-        reason: "An image that machines boot has one kernel in /usr/lib/modules/VERSION with its initramfs, kernel \
-                 arguments that can be read in /usr/lib/bootc/kargs.d, systemd-boot, and /usr/lib/os-release.",
+        reason: "An image that machines boot has one kernel in /usr/lib/modules/VERSION with its initramfs, \
+                 systemd-boot, and /usr/lib/os-release.",
         remedy: "FROM an image that boots, such as the one that images/debian makes",
         find: boot::kernel,
+    },
+    Check {
+        name: "bootc-kargs",
+        severity: Error,
+        reason: "Kernel arguments are read from /usr/lib/bootc/kargs.d/*.toml, and a file that cannot be read keeps the \
+                 image from being deployed.",
+        remedy: "RUN echo 'kargs = [\"NAME=VALUE\"]' > /usr/lib/bootc/kargs.d/50-NAME.toml   (besides: match-architectures)",
+        find: boot::kernel_arguments,
     },
     Check {
         name: "init",
