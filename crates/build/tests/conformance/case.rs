@@ -7,11 +7,14 @@
 //!
 //! == context                          see `material`; `== context NAME` takes contexts/NAME
 //! == file PATH                        a file of the context, as it stands
-//! == Containerfile
+//! == Containerfile                    `== Containerfile without newline` ends without one
+//! == each                             lines, each built on its own: it stands for `{line}` in the Containerfile
 //! == buildah 1.39.3                   what buildah makes: written by --record
 //! == osmith: REASON                   what osmith makes where it differs on purpose: written by --accept
 //! == error                            what osmith says where it fails: written by --accept
 //! ```
+//!
+//! With `== each` the last three have a block for each line, which begins with `> ` and the line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,6 +48,20 @@ pub(crate) struct Case {
     head: String,
     sections: Vec<Section>,
 }
+
+/// What comes of a case.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    /// How often something was built.
+    pub(crate) builds: usize,
+    /// What was made, or [`FAILS`].
+    pub(crate) made: String,
+    /// What is said of what fails.
+    pub(crate) said: Option<String>,
+}
+
+/// What stands in a golden for a build that fails.
+const FAILS: &str = "fails";
 
 /// The cases below a directory, in the order of their names. A directory in it is a suite.
 pub(crate) fn all_cases(root: &Path) -> Vec<Case> {
@@ -87,7 +104,15 @@ impl Case {
             case.section("Containerfile").is_some(),
             "{name} has no `== Containerfile`"
         );
-        let known = ["context", "file", "Containerfile", "buildah", "osmith", "error"];
+        let known = [
+            "context",
+            "file",
+            "Containerfile",
+            "each",
+            "buildah",
+            "osmith",
+            "error",
+        ];
         for section in &case.sections {
             let word = section.heading.split([' ', ':']).next().unwrap_or_default();
             assert!(
@@ -105,7 +130,55 @@ impl Case {
     }
 
     pub(crate) fn containerfile(&self) -> &str {
-        self.section("Containerfile").map_or("", Section::body)
+        match self.section("Containerfile") {
+            Some(section) if section.heading.ends_with(" without newline") => {
+                section.text.trim_end_matches('\n')
+            }
+            section => section.map_or("", Section::body),
+        }
+    }
+
+    /// What comes of building the case or, with `== each`, every line of it.
+    pub(crate) fn carry_out(&self, build: impl Fn(&Case) -> Result<String, String>) -> Outcome {
+        let Some(each) = self.section("each") else {
+            return match build(self) {
+                Ok(made) => Outcome {
+                    builds: 1,
+                    made,
+                    said: None,
+                },
+                Err(said) => Outcome {
+                    builds: 1,
+                    made: FAILS.to_owned(),
+                    said: Some(said),
+                },
+            };
+        };
+        let mut outcome = Outcome {
+            builds: 0,
+            made: String::new(),
+            said: None,
+        };
+        for line in each.body().lines() {
+            let mut case = self.clone();
+            case.sections.retain(|section| section.heading != "each");
+            for section in case
+                .sections
+                .iter_mut()
+                .filter(|section| section.heading.starts_with("Containerfile"))
+            {
+                section.text = section.text.replace("{line}", line);
+            }
+            let built = build(&case);
+            let block = |text: &str| format!("> {line}\n{}\n", text.trim_end());
+            outcome.builds += 1;
+            outcome.made += &block(built.as_deref().unwrap_or(FAILS));
+            if let Err(said) = built {
+                *outcome.said.get_or_insert_default() += &block(&said);
+            }
+        }
+        outcome.made.truncate(outcome.made.trim_end().len());
+        outcome
     }
 
     /// The description of the context, and the directory's files that stand in sections of their own.

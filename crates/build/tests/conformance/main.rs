@@ -103,11 +103,11 @@ fn for_each(cases: Vec<Case>, work: impl Fn(Case) + Sync) {
 
 fn record(buildah: &Buildah, cases: Vec<Case>) {
     for_each(cases, |mut case| {
-        let text = buildah.record(&case).unwrap_or_else(|said| {
+        let outcome = case.carry_out(|case| buildah.record(case));
+        if let Some(said) = &outcome.said {
             println!("{}: fails: {}", case.name, said.trim_end());
-            "fails".to_owned()
-        });
-        case.set(&format!("buildah {}", buildah.version), Some(&text));
+        }
+        case.set(&format!("buildah {}", buildah.version), Some(&outcome.made));
         case.write();
     });
 }
@@ -116,16 +116,19 @@ fn record(buildah: &Buildah, cases: Vec<Case>) {
 fn compare(osmith: &Osmith, cases: Vec<Case>, arguments: &Arguments) -> bool {
     let verdicts = Mutex::new(BTreeMap::new());
     for_each(cases, |mut case| {
-        let built = osmith.build(&case);
+        let outcome = case.carry_out(|case| osmith.build(case));
         if arguments.accept {
-            verdict::accept(&mut case, &built);
+            verdict::accept(&mut case, &outcome);
         }
-        let verdict = verdict::of(&case, &built);
-        verdicts.lock().unwrap().insert(case.name, verdict);
+        let verdict = verdict::of(&case, &outcome);
+        verdicts
+            .lock()
+            .unwrap()
+            .insert(case.name, (outcome.builds, verdict));
     });
     let verdicts = verdicts.into_inner().unwrap();
     verdict::report(&verdicts, arguments.list);
     verdicts
         .values()
-        .all(|verdict| !matches!(verdict, Verdict::Wrong(_)))
+        .all(|(_, verdict)| !matches!(verdict, Verdict::Wrong(_)))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::case::Case;
+use crate::case::{Case, Outcome};
 
 /// How a case ended.
 #[derive(Debug)]
@@ -18,12 +18,9 @@ pub(crate) enum Verdict {
     Wrong(String),
 }
 
-/// What stands in a golden for a build that fails.
-pub(crate) const FAILS: &str = "fails";
-
 /// The verdict on what was built or said.
-pub(crate) fn of(case: &Case, built: &Result<String, String>) -> Verdict {
-    let wrong = problem(case, built);
+pub(crate) fn of(case: &Case, outcome: &Outcome) -> Verdict {
+    let wrong = problem(case, outcome);
     match (&case.not_yet, wrong) {
         (Some(_), None) => Verdict::Wrong("it passes: take the line `not yet` out".to_owned()),
         (Some(what), Some(_)) => Verdict::NotYet(what.clone()),
@@ -35,11 +32,10 @@ pub(crate) fn of(case: &Case, built: &Result<String, String>) -> Verdict {
 }
 
 /// What is wrong with what was built; `None` if it is as it should be.
-fn problem(case: &Case, built: &Result<String, String>) -> Option<String> {
+fn problem(case: &Case, outcome: &Outcome) -> Option<String> {
     let Some(golden) = case.golden() else {
         return Some("there is no `== buildah`: record it".to_owned());
     };
-    let made = built.as_deref().unwrap_or(FAILS);
     let expected = match case.difference() {
         Some((_, text)) if text == golden => {
             return Some("`== osmith` is no other than `== buildah`: take it out".to_owned());
@@ -47,14 +43,14 @@ fn problem(case: &Case, built: &Result<String, String>) -> Option<String> {
         Some((_, text)) => text,
         None => golden,
     };
-    if made != expected {
-        let mut text = difference(expected, made);
-        if let Err(said) = built {
+    let said = outcome.said.as_deref().map(str::trim_end);
+    if outcome.made != expected {
+        let mut text = difference(expected, &outcome.made);
+        if let Some(said) = said {
             let _ = write!(text, "\nosmith says: {said}");
         }
         return Some(text);
     }
-    let said = built.as_ref().err().map(|said| said.trim_end());
     (said != case.error()).then(|| match (case.error(), said) {
         (Some(expected), Some(said)) => difference(expected, said),
         (_, said) => format!(
@@ -84,52 +80,64 @@ fn difference(expected: &str, made: &str) -> String {
 }
 
 /// Writes what osmith made or said into the case, where it has a place for it.
-pub(crate) fn accept(case: &mut Case, built: &Result<String, String>) {
+pub(crate) fn accept(case: &mut Case, outcome: &Outcome) {
     if let Some((reason, _)) = case.difference() {
         let heading = format!("osmith: {reason}");
-        case.set(&heading, Some(built.as_deref().unwrap_or(FAILS)));
+        case.set(&heading, Some(&outcome.made));
     }
     let expected = case
         .difference()
         .map_or_else(|| case.golden(), |(_, text)| Some(text));
     if case.not_yet.is_none() {
-        let said = built.as_ref().err().filter(|_| expected == Some(FAILS)).cloned();
+        let is_expected = expected == Some(outcome.made.as_str());
+        let said = outcome.said.clone().filter(|_| is_expected);
         case.set("error", said.as_deref());
     }
     case.write();
 }
 
-/// Prints what is wrong, a line of counts for every suite, and before it what `lists` asks for: what else is not as buildah.
-pub(crate) fn report(verdicts: &BTreeMap<String, Verdict>, lists: bool) {
+/// Prints what is wrong, a line of counts for every suite and one for all, and before them what `lists` asks for: what
+/// else is not as buildah. With each verdict stands how many builds it is about.
+pub(crate) fn report(verdicts: &BTreeMap<String, (usize, Verdict)>, lists: bool) {
     let mut suites: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
     let mut details = String::new();
-    for (name, verdict) in verdicts {
+    for (name, (builds, verdict)) in verdicts {
         let suite = name.split('/').next().unwrap_or_default();
-        let counts = suites.entry(suite).or_default();
-        match verdict {
-            Verdict::Passed => counts[0] += 1,
+        let column = match verdict {
+            Verdict::Passed => 0,
             Verdict::Different(reason) => {
-                counts[1] += 1;
                 details += &format!("{name}: differs: {reason}\n");
+                1
             }
             Verdict::NotYet(what) => {
-                counts[2] += 1;
                 details += &format!("{name}: not yet: {what}\n");
+                2
             }
             Verdict::Wrong(problem) => {
-                counts[3] += 1;
                 println!("{name}:\n{problem}\n");
+                3
             }
-        }
+        };
+        suites.entry(suite).or_default()[column] += builds;
     }
     if lists {
         print!("{details}");
     }
-    for (suite, [passed, different, not_yet, wrong]) in suites {
-        let total = passed + different + not_yet + wrong;
-        println!(
-            "conformance: {suite}: {total} cases: {passed} passed, {different} differ on purpose, \
-             {not_yet} not yet, {wrong} wrong"
-        );
+    let mut total = [0; 4];
+    for (suite, counts) in suites {
+        print_counts(suite, counts);
+        total
+            .iter_mut()
+            .zip(counts)
+            .for_each(|(sum, count)| *sum += count);
     }
+    print_counts("all suites", total);
+}
+
+fn print_counts(title: &str, [passed, different, not_yet, wrong]: [usize; 4]) {
+    let total = passed + different + not_yet + wrong;
+    println!(
+        "conformance: {title}: {total} cases: {passed} passed, {different} differ on purpose, \
+         {not_yet} not yet, {wrong} wrong"
+    );
 }
