@@ -190,9 +190,15 @@ impl Expansion<'_, '_> {
 
     /// The inside of `${…}`.
     fn braced(&mut self, open: usize) -> Result<Vec<Quoted>, ExpandError> {
-        let name = self.name();
+        let mut name = self.name();
         if name.is_empty() {
             return failure(open, "`${` without the name of a variable");
+        }
+        // Between braces a parameter's number may have several digits.
+        while name.starts_with(|first: char| first.is_ascii_digit())
+            && let Some((_, digit)) = self.rest.next_if(|(_, next)| next.is_ascii_digit())
+        {
+            name.push(digit);
         }
         let value = (self.lookup)(&name);
         let value = match self.rest.next() {
@@ -354,6 +360,7 @@ mod tests {
             "empty" => Some(String::new()),
             "path" => Some("/usr/local/lib.tar.gz".to_owned()),
             "star" => Some("a*b".to_owned()),
+            "escaped" => Some("a\\*".to_owned()),
             _ => None,
         }
     }
@@ -380,6 +387,7 @@ mod tests {
             ("$.", "$."),
             ("100%$", "100%$"),
             ("$1$@$#$?$$$!$-$*|", "|"),
+            ("$12 ${12} ${007:-w}", "2  w"),
             ("${x:-w}", "value"),
             ("${none:-w}", "w"),
             ("${empty:-w}", "w"),
@@ -409,6 +417,7 @@ mod tests {
             ("${path//[a-z]}", "///.."),
             ("${star#a\\*}", "b"),
             ("${star#a'*'}", "b"),
+            ("${star#$escaped}", "b"),
             ("${x#}", "value"),
             ("${x//}", "value"),
         ] {

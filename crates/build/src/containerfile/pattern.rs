@@ -1,5 +1,6 @@
 //! Shell patterns over strings, for `${x#pattern}` and its kin: `*` any string, `?` any character, `[a-z]`,
-//! `[!a-z]`; `*` and `?` match `/` too. Characters that were quoted stand for themselves.
+//! `[!a-z]`; `*` and `?` match `/` too. Characters that were quoted stand for themselves, as those do that a backslash
+//! precedes in the value of a variable.
 
 /// A character of a pattern or text, and whether it was quoted.
 pub(super) type Quoted = (char, bool);
@@ -42,6 +43,10 @@ impl Pattern {
                 ('*', false) if pieces.last() == Some(&Piece::Many) => {}
                 ('*', false) => pieces.push(Piece::Many),
                 ('?', false) => pieces.push(Piece::Any),
+                ('\\', false) if !tail.is_empty() => {
+                    pieces.extend(tail.first().map(|(next, _)| Piece::One(*next)));
+                    rest = tail.get(1..).unwrap_or_default();
+                }
                 ('[', false) => match set(tail) {
                     Some((piece, after)) => {
                         pieces.push(piece);
@@ -143,6 +148,9 @@ mod tests {
             ("[]]", "]", vec![1]),
             ("[a", "[a", vec![2]),
             ("[a-]", "-", vec![1]),
+            (r"\*", "*", vec![1]),
+            (r"\*", "a", vec![]),
+            (r"\", r"\", vec![1]),
             ("", "abc", vec![0]),
             ("x", "", vec![]),
         ] {
