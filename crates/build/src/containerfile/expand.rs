@@ -29,6 +29,8 @@ pub(crate) struct ExpandError {
     pub(crate) at: usize,
     /// What is wrong.
     pub(crate) message: String,
+    /// What to write instead.
+    pub(crate) note: String,
     /// Whether it depends on values: a `${x:?}` that was not set.
     pub(crate) depends_on_values: bool,
 }
@@ -71,12 +73,30 @@ struct Expansion<'t, 'l> {
     depth: usize,
 }
 
-fn failure<T>(at: usize, message: impl Into<String>) -> Result<T, ExpandError> {
+fn failure<T>(at: usize, message: impl Into<String>, note: impl Into<String>) -> Result<T, ExpandError> {
     Err(ExpandError {
         at,
         message: message.into(),
+        note: note.into(),
         depends_on_values: false,
     })
+}
+
+fn never_closed<T>(open: usize) -> Result<T, ExpandError> {
+    failure(open, "`${` that is never closed", "expected a `}` after it")
+}
+
+fn unknown_operator<T>(at: usize, operator: &str, name: &str) -> Result<T, ExpandError> {
+    let note = match operator {
+        "=" | ":=" => format!("nothing is set here: ${{{name}:-DEFAULT}}, or ENV {name}=... above"),
+        _ => "expected `}` or one of `:- :+ :? - + ? # ## % %% / //`".to_owned(),
+    };
+    let shown = operator.escape_debug();
+    failure(
+        at,
+        format!("`{shown}` is no operator between `${{` and `}}`"),
+        note,
+    )
 }
 
 impl Expansion<'_, '_> {
@@ -106,7 +126,11 @@ impl Expansion<'_, '_> {
             match self.rest.next() {
                 Some((_, '\'')) => return Ok(()),
                 Some((_, character)) => expanded.push((character, true)),
-                None => return failure(open, "a single quote that is never closed"),
+                None => {
+                    let escape = self.escape;
+                    let note = format!("expected another `'` after it; the character itself is {escape}'");
+                    return failure(open, "a single quote that is never closed", note);
+                }
             }
         }
     }
@@ -125,7 +149,11 @@ impl Expansion<'_, '_> {
                     }
                 }
                 Some((_, character)) => expanded.push((character, true)),
-                None => return failure(open, "a double quote that is never closed"),
+                None => {
+                    let escape = self.escape;
+                    let note = format!("expected another `\"` after it; the character itself is {escape}\"");
+                    return failure(open, "a double quote that is never closed", note);
+                }
             }
         }
     }
@@ -150,7 +178,12 @@ impl Expansion<'_, '_> {
         if self.rest.next_if(|(_, next)| *next == '{').is_some() {
             self.depth += 1;
             if self.depth > MAX_DEPTH {
-                return failure(at, format!("more than {MAX_DEPTH} expansions inside each other"));
+                let message = format!("more than {MAX_DEPTH} expansions inside each other");
+                return failure(
+                    at,
+                    message,
+                    "keep parts of it in variables of their own: ENV or ARG above",
+                );
             }
             let value = self.braced(at)?;
             self.depth -= 1;
@@ -190,9 +223,48 @@ impl Expansion<'_, '_> {
 
     /// The inside of `${…}`.
     fn braced(&mut self, open: usize) -> Result<Vec<Quoted>, ExpandError> {
+        let name = self.braced_name(open)?;
+        let value = (self.lookup)(&name);
+        let missing = match value {
+            Some(_) => "it is empty",
+            None => "it is not set",
+        };
+        let value = match self.rest.next() {
+            None => return never_closed(open),
+            Some((_, '}')) => return Ok(unquoted(&value.unwrap_or_default())),
+            Some((_, ':')) => {
+                let value = value.filter(|value| !value.is_empty());
+                match self.rest.next() {
+                    Some((_, operator @ ('-' | '+' | '?'))) => {
+                        self.alternative(open, operator, &name, value, missing)?
+                    }
+                    Some((at, character)) => {
+                        return unknown_operator(at - 1, &format!(":{character}"), &name);
+                    }
+                    None => return never_closed(open),
+                }
+            }
+            Some((_, operator @ ('-' | '+' | '?'))) => {
+                self.alternative(open, operator, &name, value, missing)?
+            }
+            Some((_, side @ ('#' | '%'))) => self.cut(side, &value.unwrap_or_default())?,
+            Some((_, '/')) => self.replaced(open, &value.unwrap_or_default())?,
+            Some((at, character)) => return unknown_operator(at, &character.to_string(), &name),
+        };
+        match self.rest.next() {
+            Some((_, '}')) => Ok(value),
+            _ => never_closed(open),
+        }
+    }
+
+    fn braced_name(&mut self, open: usize) -> Result<String, ExpandError> {
         let mut name = self.name();
         if name.is_empty() {
-            return failure(open, "`${` without the name of a variable");
+            let note = format!(
+                "expected ${{NAME}}; the characters themselves are {}${{",
+                self.escape
+            );
+            return failure(open, "`${` without the name of a variable", note);
         }
         // Between braces a parameter's number may have several digits.
         while name.starts_with(|first: char| first.is_ascii_digit())
@@ -200,31 +272,7 @@ impl Expansion<'_, '_> {
         {
             name.push(digit);
         }
-        let value = (self.lookup)(&name);
-        let value = match self.rest.next() {
-            None => return failure(open, "`${` that is never closed"),
-            Some((_, '}')) => return Ok(unquoted(&value.unwrap_or_default())),
-            Some((_, ':')) => {
-                let value = value.filter(|value| !value.is_empty());
-                match self.rest.next() {
-                    Some((at, operator @ ('-' | '+' | '?'))) => {
-                        self.alternative(at, operator, &name, value)?
-                    }
-                    Some((at, _)) => return failure(at, "expected `-`, `+` or `?` after `:`"),
-                    None => return failure(open, "`${` that is never closed"),
-                }
-            }
-            Some((at, operator @ ('-' | '+' | '?'))) => self.alternative(at, operator, &name, value)?,
-            Some((_, side @ ('#' | '%'))) => self.cut(side, &value.unwrap_or_default())?,
-            Some((_, '/')) => self.replaced(open, &value.unwrap_or_default())?,
-            Some((at, _)) => {
-                return failure(at, "expected `}` or one of `:- :+ :? - + ? # ## % %% / //`");
-            }
-        };
-        match self.rest.next() {
-            Some((_, '}')) => Ok(value),
-            _ => failure(open, "`${` that is never closed"),
-        }
+        Ok(name)
     }
 
     fn alternative(
@@ -233,6 +281,7 @@ impl Expansion<'_, '_> {
         operator: char,
         name: &str,
         value: Option<String>,
+        missing: &str,
     ) -> Result<Vec<Quoted>, ExpandError> {
         let word = self.until(&['}'])?;
         match (operator, value) {
@@ -242,14 +291,14 @@ impl Expansion<'_, '_> {
             ('-', None) => Ok(word),
             (_, None) => {
                 let reason: String = word.into_iter().map(|(character, _)| character).collect();
-                let reason = if reason.is_empty() {
-                    "it is not set"
-                } else {
-                    &reason
+                let (reason, missing) = match reason.as_str() {
+                    "" => (missing, String::new()),
+                    reason => (reason, format!("{missing}; ")),
                 };
                 Err(ExpandError {
                     at,
                     message: format!("variable `{name}`: {reason}"),
+                    note: format!("{missing}give it a value: ARG or ENV above, or --build-arg for an ARG"),
                     depends_on_values: true,
                 })
             }
@@ -284,7 +333,7 @@ impl Expansion<'_, '_> {
         let replacement = match self.rest.next_if(|(_, next)| *next == '/') {
             Some(_) => self.until(&['}'])?,
             None if self.rest.peek().is_some() => Vec::new(),
-            None => return failure(open, "`${` that is never closed"),
+            None => return never_closed(open),
         };
         let text: Vec<char> = value.chars().collect();
         Ok(match place {
@@ -434,7 +483,7 @@ mod tests {
             ("a${", 1),
             ("${}", 0),
             ("${x:", 0),
-            ("${x:z}", 4),
+            ("${x:z}", 3),
             ("${x!}", 3),
             ("${x:-w", 0),
             ("${x/a", 0),

@@ -556,7 +556,7 @@ impl Parser<'_> {
     fn checked(&mut self, text: Text, place: impl Fn(usize) -> Span) -> Option<Text> {
         match expand(&text.raw, self.lines.escape, Quoting::Removed, &|_| None) {
             Err(error) if !error.depends_on_values => {
-                self.error(place(error.at), error.message, "");
+                self.error(place(error.at), error.message, error.note);
                 None
             }
             _ => Some(text),

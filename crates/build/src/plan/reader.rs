@@ -76,7 +76,7 @@ impl Reader<'_, '_> {
         match expand(&heredoc.body, self.planner.escape(), Quoting::Kept, &lookup) {
             Ok(text) => Some(TransferSource::Inline { name, text }),
             Err(error) => {
-                self.error(heredoc.span, error.message, "");
+                self.error(heredoc.span, error.message, error.note);
                 None
             }
         }

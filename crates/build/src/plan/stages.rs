@@ -35,7 +35,12 @@ pub(super) fn expanded(
     match expand(&text.raw, escape, Quoting::Removed, lookup) {
         Ok(value) => Some(value),
         Err(error) => {
-            findings.push(Diagnostic::error(text.span, error.message));
+            let mut span = text.span;
+            // Where no continuation is inside, the bytes of the text are those of the source.
+            if span.end - span.start == text.raw.len() {
+                span.start += error.at;
+            }
+            findings.push(Diagnostic::error(span, error.message).with_note(error.note));
             None
         }
     }
