@@ -14,7 +14,8 @@
 //! == error                            what osmith says where it fails: written by --accept
 //! ```
 //!
-//! With `== each` the last three have a block for each line, which begins with `> ` and the line.
+//! With `== each` the last three have a block for each line, which begins with `> ` and the line; what is in the images of
+//! all lines is left out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -141,44 +142,47 @@ impl Case {
     /// What comes of building the case or, with `== each`, every line of it.
     pub(crate) fn carry_out(&self, build: impl Fn(&Case) -> Result<String, String>) -> Outcome {
         let Some(each) = self.section("each") else {
-            return match build(self) {
-                Ok(made) => Outcome {
-                    builds: 1,
-                    made,
-                    said: None,
-                },
-                Err(said) => Outcome {
-                    builds: 1,
-                    made: FAILS.to_owned(),
-                    said: Some(said),
-                },
+            let built = build(self);
+            return Outcome {
+                builds: 1,
+                made: built.as_deref().unwrap_or(FAILS).to_owned(),
+                said: built.err(),
             };
         };
+        let lines: Vec<&str> = each.body().lines().collect();
+        let built: Vec<_> = lines.iter().map(|line| build(&self.with_line(line))).collect();
+        let is_common = |wanted: &str| {
+            let mut made = built.iter().flatten();
+            built.iter().flatten().count() > 1 && made.all(|text| text.lines().any(|line| line == wanted))
+        };
         let mut outcome = Outcome {
-            builds: 0,
+            builds: lines.len(),
             made: String::new(),
             said: None,
         };
-        for line in each.body().lines() {
-            let mut case = self.clone();
-            case.sections.retain(|section| section.heading != "each");
-            for section in case
-                .sections
-                .iter_mut()
-                .filter(|section| section.heading.starts_with("Containerfile"))
-            {
-                section.text = section.text.replace("{line}", line);
-            }
-            let built = build(&case);
-            let block = |text: &str| format!("> {line}\n{}\n", text.trim_end());
-            outcome.builds += 1;
-            outcome.made += &block(built.as_deref().unwrap_or(FAILS));
+        for (line, built) in lines.iter().zip(&built) {
+            let made = built.as_deref().unwrap_or(FAILS);
+            outcome.made += &format!("> {line}\n");
+            let own = made.lines().filter(|line| built.is_err() || !is_common(line));
+            outcome.made.extend(own.map(|line| format!("{line}\n")));
             if let Err(said) = built {
-                *outcome.said.get_or_insert_default() += &block(&said);
+                *outcome.said.get_or_insert_default() += &format!("> {line}\n{}\n", said.trim_end());
             }
         }
         outcome.made.truncate(outcome.made.trim_end().len());
         outcome
+    }
+
+    /// The case of a line of `== each`.
+    fn with_line(&self, line: &str) -> Case {
+        let mut case = self.clone();
+        case.sections.retain(|section| section.heading != "each");
+        for section in &mut case.sections {
+            if section.heading.starts_with("Containerfile") {
+                section.text = section.text.replace("{line}", line);
+            }
+        }
+        case
     }
 
     /// The description of the context, and the directory's files that stand in sections of their own.
