@@ -73,7 +73,11 @@ pub(crate) fn selection(selection: &Selection<'_>) -> Key {
     let mut seen = HashMap::new();
     for item in &selection.items {
         hasher.add(&item.name);
-        hasher.add(&item.above);
+        let above: Vec<&[u8]> = item.above.iter().map(|above| above.name.as_ref()).collect();
+        hasher.add(&above.join(&b'/'));
+        for above in &item.above {
+            metadata(&mut hasher, &above.metadata);
+        }
         subtree(&mut hasher, &selection.tree, item.inode, &mut seen);
     }
     hasher.number(u64::from(selection.is_several));

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use osmith_formats::tree::{Content, Name, Node, Tree, path_names};
+use osmith_formats::tree::{Content, Metadata, Name, Node, Tree, path_names};
 use osmith_image::store::Store;
 use osmith_report::{Event, Observer, Progress, StepId, Unit};
 use osmith_sys::file::PageBuffer;
@@ -29,7 +29,7 @@ pub(crate) use ignore::{BadLine, Ignore};
 use memo::{Memo, Remembered};
 use walk::{Job, Walk};
 
-use crate::copy::{Item, Listing, SelectError, Selection, matching_all};
+use crate::copy::{Above, Item, Listing, SelectError, Selection, matching_all};
 
 /// A context that is open.
 pub(crate) struct Context<'s> {
@@ -200,10 +200,9 @@ impl<'s> Context<'s> {
                     let is_directory = walk.tree.inode(inode).entries().is_some();
                     found.push(Found {
                         name: path_names(path).last().unwrap_or_default().into(),
-                        above: if keeps_parents {
-                            matched.above(path, is_directory)
-                        } else {
-                            Vec::new()
+                        above: match keeps_parents {
+                            true => matched.above(path, is_directory, |path| self.metadata(path))?,
+                            false => Vec::new(),
                         },
                     });
                 }
@@ -218,6 +217,11 @@ impl<'s> Context<'s> {
         let Walk { tree, jobs, .. } = walk;
         let contents = self.contents(&jobs, watch)?;
         Ok(selection(tree, &contents, found, sources.len() > 1))
+    }
+
+    /// That of a directory.
+    fn metadata(&self, path: &[u8]) -> Result<Metadata, SelectError> {
+        walk::directory_metadata(self.root.as_fd(), path)
     }
 
     /// Forgets what files contained; they will be read again.
@@ -271,7 +275,7 @@ pub(crate) struct Watch<'o> {
 /// A source that was found.
 struct Found {
     name: Name,
-    above: Vec<u8>,
+    above: Vec<Above>,
 }
 
 fn selection(

@@ -228,6 +228,16 @@ fn metadata(stat: &Stat) -> Metadata {
     }
 }
 
+/// The metadata of a directory as it goes into images.
+pub(super) fn directory_metadata(root: BorrowedFd<'_>, path: &[u8]) -> Result<Metadata, SelectError> {
+    let handle = open(root, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let stat = rustix::fs::fstat(&handle).map_err(|errno| failure("look at", path, errno))?;
+    Ok(Metadata {
+        xattrs: attributes(handle.as_fd(), path)?,
+        ..metadata(&stat)
+    })
+}
+
 pub(super) fn key(stat: &Stat) -> FileKey {
     FileKey {
         device: stat.st_dev,

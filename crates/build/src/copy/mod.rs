@@ -59,14 +59,22 @@ impl<'t> Selection<'t> {
 pub(crate) struct Item {
     /// The name it has in a directory.
     pub(crate) name: Name,
-    /// The directories between it and the destination, for `--parents`; of a directory also its own name.
-    pub(crate) above: Vec<u8>,
+    /// The directories between it and the destination, for `--parents`; the last one of a directory is itself.
+    pub(crate) above: Vec<Above>,
     /// Where it is in the tree of the selection.
     pub(crate) inode: InodeId,
     /// Whether it is what an archive contained, which keeps its owners and modes.
     pub(crate) is_unpacked: bool,
     /// Whether it came from a server.
     pub(crate) is_download: bool,
+}
+
+/// A directory that is made because something is copied with its parents.
+#[derive(Debug, Clone)]
+pub(crate) struct Above {
+    pub(crate) name: Name,
+    /// That of the directory in the source.
+    pub(crate) metadata: Metadata,
 }
 
 /// How things are put into the tree.
@@ -107,18 +115,16 @@ pub(crate) fn transfer(
     let has_parents = selection.items.iter().any(|item| !item.above.is_empty());
     let into_directory = selection.is_several || has_parents || copy.is_directory(placement)?;
     for item in &selection.items {
-        let destination = match item.above.as_slice() {
-            b"" => placement.destination.as_bytes().to_vec(),
-            above => [placement.destination.as_bytes(), b"/", above].concat(),
-        };
         let is_tree = selection.tree.inode(item.inode).entries().is_some();
-        if is_tree {
-            copy.contents(item, &destination)?;
-        } else if into_directory {
-            let (above, directory) = copy.directory(&destination)?;
-            copy.place(&above, directory, &item.name, item.inode, item.is_unpacked);
-        } else {
+        if !is_tree && !into_directory {
             copy.file(item)?;
+            continue;
+        }
+        let (above, directory) = copy.above(item)?;
+        if is_tree {
+            copy.merge(above, directory, item)?;
+        } else {
+            copy.place(&above, directory, &item.name, item.inode, item.is_unpacked);
         }
     }
     Ok(copy.copied)
@@ -149,10 +155,16 @@ impl Copy<'_> {
         self.draft.ensure_directory(path, owner, self.placement.now)
     }
 
-    /// A directory's contents go into the destination.
-    fn contents(&mut self, item: &Item, destination: &[u8]) -> Result<(), ResolveError> {
-        let (above, directory) = self.directory(destination)?;
-        self.merge(above, directory, item)
+    /// The directory that an item or its contents go into: the destination or, with `--parents`, one below it.
+    fn above(&mut self, item: &Item) -> Result<(Names, InodeId), ResolveError> {
+        let (mut names, mut directory) = self.directory(self.placement.destination.as_bytes())?;
+        for Above { name, metadata } in &item.above {
+            let node = Node::Directory(Default::default());
+            let metadata = self.metadata(metadata, &node);
+            directory = self.draft.place(&names, directory, name, metadata, node);
+            names.push(name.clone());
+        }
+        Ok((names, directory))
     }
 
     /// A file takes the destination's name. A link there that leads to no directory is replaced.

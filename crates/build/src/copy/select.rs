@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Name, Node, ResolveError, Tree, path_names};
 
-use super::{Item, Selection};
+use super::{Above, Item, Selection};
 use crate::context::{Dialect, Glob, Ignore, is_pattern};
 
 /// Why sources cannot be found.
@@ -78,16 +78,27 @@ pub(crate) struct Matched {
 }
 
 impl Matched {
-    /// What stands between the destination and a path's last name with `--parents`: all but what is before `/./`.
-    /// Of a directory the last name belongs to it.
-    pub(crate) fn above(&self, path: &[u8], is_directory: bool) -> Vec<u8> {
+    /// The directories that `--parents` makes between the destination and the path's last name: all but what is before
+    /// `/./`. The last one of a directory is itself. `metadata` tells that of a path.
+    pub(crate) fn above(
+        &self,
+        path: &[u8],
+        is_directory: bool,
+        mut metadata: impl FnMut(&[u8]) -> Result<Metadata, SelectError>,
+    ) -> Result<Vec<Above>, SelectError> {
+        let mut above = Vec::new();
+        let mut here = Vec::new();
         let names: Vec<&[u8]> = path_names(path).collect();
-        let end = if is_directory {
-            names.len()
-        } else {
-            names.len().saturating_sub(1)
-        };
-        names.get(self.pivot..end).unwrap_or_default().join(&b'/')
+        for (index, name) in names.iter().enumerate() {
+            here = join(&here, name);
+            if index >= self.pivot && (is_directory || index + 1 < names.len()) {
+                above.push(Above {
+                    name: (*name).into(),
+                    metadata: metadata(&here)?,
+                });
+            }
+        }
+        Ok(above)
     }
 }
 
@@ -234,6 +245,12 @@ pub(crate) fn tree_selection<'t>(
             let mut inode = tree.resolve(path)?.inode;
             let name: Name = path_names(path).last().unwrap_or_default().into();
             let is_directory = tree.inode(inode).entries().is_some();
+            let above = match keeps_parents {
+                true => matched.above(path, is_directory, |path| {
+                    Ok(tree.inode(tree.resolve(path)?.inode).metadata.clone())
+                })?,
+                false => Vec::new(),
+            };
             if !excludes.is_empty() {
                 if excludes.excludes_path(&String::from_utf8_lossy(&name)) {
                     continue;
@@ -241,11 +258,7 @@ pub(crate) fn tree_selection<'t>(
                 inode = without(tree.to_mut(), inode, excludes);
             }
             items.push(Item {
-                above: if keeps_parents {
-                    matched.above(path, is_directory)
-                } else {
-                    Vec::new()
-                },
+                above,
                 name,
                 inode,
                 is_unpacked: false,
