@@ -9,6 +9,7 @@
 //!                                                            └ expand (checked here, values come with the plan)
 //! ```
 
+mod command;
 mod diagnostic;
 mod expand;
 mod flags;

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
+use super::command::json;
 use super::diagnostic::{Diagnostic, Severity, nearest};
 use super::expand::{Quoting, expand};
-use super::heredoc::{self, Opening};
-use super::instruction::{
-    Arguments, Assignment, Command, Heredoc, Instruction, Keyword, Source as CopySource, Text,
-};
+use super::heredoc;
+use super::instruction::{Arguments, Assignment, Heredoc, Instruction, Keyword, Source as CopySource, Text};
 use super::lines::{Lines, Logical};
 use super::source::{Source, Span};
 use super::words;
@@ -136,7 +135,7 @@ fn check_order(source: &Source, instructions: &[Instruction], diagnostics: &mut 
 
 pub(super) struct Parser<'s> {
     pub(super) lines: Lines<'s>,
-    diagnostics: Vec<Diagnostic>,
+    pub(super) diagnostics: Vec<Diagnostic>,
 }
 
 /// An instruction's line after its name: `line.text[at..]` is still unread.
@@ -147,7 +146,7 @@ pub(super) struct Rest<'l> {
 }
 
 impl Rest<'_> {
-    fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         self.line.text.get(self.at..).unwrap_or_default()
     }
 
@@ -159,7 +158,7 @@ impl Rest<'_> {
             .collect()
     }
 
-    fn range(&self) -> Range<usize> {
+    pub(super) fn range(&self) -> Range<usize> {
         self.at..self.line.text.len()
     }
 }
@@ -271,53 +270,6 @@ impl Parser<'_> {
         })
     }
 
-    fn run(&mut self, rest: &Rest<'_>) -> Option<Arguments> {
-        let command = self.command(rest);
-        if matches!(command, Command::Exec(_)) {
-            return Some(Arguments::Run {
-                command,
-                heredocs: Vec::new(),
-                is_script: false,
-            });
-        }
-        let openings = heredoc::openings(rest.text(), self.lines.escape);
-        let is_script = matches!(openings.as_slice(), [only] if only.range == (0..rest.text().len()));
-        let mut heredocs = Vec::new();
-        for opening in openings {
-            heredocs.extend(self.body(rest.line, rest.at, opening)?);
-        }
-        Some(Arguments::Run {
-            command,
-            is_script: is_script && !heredocs.is_empty(),
-            heredocs,
-        })
-    }
-
-    /// The body of a heredoc; the outer `None` if it never ends, the inner if it is none after all.
-    fn body(&mut self, line: &Logical, base: usize, opening: Opening) -> Option<Option<Heredoc>> {
-        let span = line.span(opening.range.start + base..opening.range.end + base);
-        let Some(body) = self.lines.heredoc(&opening.name, opening.strips_tabs) else {
-            if opening.is_detached {
-                return Some(None);
-            }
-            let name = &opening.name;
-            self.error(
-                span,
-                format!("heredoc `{name}` is never closed"),
-                format!("expected a line below that is `{name}` and nothing else"),
-            );
-            self.lines.skip_all();
-            return None;
-        };
-        Some(Some(Heredoc {
-            name: opening.name,
-            expands: opening.expands,
-            body: body.text,
-            terminator: body.terminator,
-            span,
-        }))
-    }
-
     fn transfer(&mut self, rest: &Rest<'_>) -> Option<Arguments> {
         if let Some(words) = json(rest.text()) {
             let mut words = self.json_words(rest, words)?;
@@ -389,38 +341,6 @@ impl Parser<'_> {
             let message = format!("in the body of heredoc `{}`: {}", heredoc.name, error.message);
             let note = format!("quote the name to keep the body as it is: <<'{}'", heredoc.name);
             self.error(heredoc.span, message, note);
-        }
-    }
-
-    /// A command in JSON or shell form.
-    fn command(&mut self, rest: &Rest<'_>) -> Command {
-        let text = rest.text();
-        if let Some(words) = json(text) {
-            return Command::Exec(words);
-        }
-        if text.starts_with("[\"") || text.starts_with("['") {
-            let finding = Diagnostic::warning(
-                rest.line.span(rest.range()),
-                "this begins like a JSON array but is none: it is run by the shell",
-            );
-            let note = "expected [\"PROGRAM\", \"ARGUMENT\"] with double quotes";
-            self.diagnostics.push(finding.with_note(note));
-        }
-        Command::Shell(text.to_owned())
-    }
-
-    fn shell(&mut self, rest: &Rest<'_>) -> Option<Arguments> {
-        match json(rest.text()) {
-            Some(words) if !words.is_empty() => Some(Arguments::Shell(words)),
-            _ => {
-                let usage = format!("expected {}", rest.keyword.grammar().usage);
-                self.error(
-                    rest.line.span(rest.range()),
-                    "SHELL takes a JSON array of strings",
-                    usage,
-                );
-                None
-            }
         }
     }
 
@@ -510,31 +430,6 @@ impl Parser<'_> {
         texts.into_iter().collect()
     }
 
-    fn healthcheck(&mut self, rest: &Rest<'_>) -> Option<Arguments> {
-        let words = rest.words(self.lines.escape);
-        let first = words.first()?.clone();
-        let word = &rest.line.text[first.clone()];
-        if word.eq_ignore_ascii_case("none") && words.len() == 1 {
-            return Some(Arguments::Healthcheck(None));
-        }
-        if !word.eq_ignore_ascii_case("cmd") || words.len() == 1 {
-            let usage = format!("expected {}", rest.keyword.grammar().usage);
-            self.error(
-                rest.line.span(first),
-                "HEALTHCHECK takes CMD with a command, or NONE",
-                usage,
-            );
-            return None;
-        }
-        let mut command = Rest {
-            keyword: rest.keyword,
-            line: rest.line,
-            at: first.end,
-        };
-        skip_blanks(&mut command);
-        Some(Arguments::Healthcheck(Some(self.command(&command))))
-    }
-
     fn onbuild(&mut self, rest: &Rest<'_>) -> Option<Arguments> {
         let inner = rest.line.tail(rest.at);
         let word = inner.text.split_whitespace().next().unwrap_or_default();
@@ -575,11 +470,6 @@ fn blanks(text: &str) -> usize {
     text.len() - text.trim_start().len()
 }
 
-fn skip_blanks(rest: &mut Rest<'_>) {
+pub(super) fn skip_blanks(rest: &mut Rest<'_>) {
     rest.at += blanks(rest.text());
-}
-
-/// The strings of a JSON array; `None` if it is anything else.
-fn json(text: &str) -> Option<Vec<String>> {
-    text.starts_with('[').then(|| serde_json::from_str(text).ok())?
 }
