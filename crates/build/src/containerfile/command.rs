@@ -49,6 +49,7 @@ impl Parser<'_> {
             name: opening.name,
             expands: opening.expands,
             body: body.text,
+            written: body.written,
             terminator: body.terminator,
             span,
         }))

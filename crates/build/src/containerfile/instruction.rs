@@ -223,6 +223,8 @@ pub struct Heredoc {
     pub expands: bool,
     /// The lines between; leading tabs removed for `<<-`.
     pub body: String,
+    /// The same with its tabs.
+    pub written: String,
     /// The line that ended it, as written.
     pub terminator: String,
     /// Where it is opened.

@@ -60,6 +60,8 @@ impl Logical {
 pub(super) struct Body {
     /// The lines between, each with its line end.
     pub(super) text: String,
+    /// The same with tabs that were to be removed.
+    pub(super) written: String,
     /// The line that ended it, as written.
     pub(super) terminator: String,
 }
@@ -136,12 +138,14 @@ impl<'s> Lines<'s> {
         };
         let end = (self.next..count).find(is_end)?;
         let mut text = String::new();
+        let mut written = String::new();
         for index in self.next..end {
             let start = self.source.line_span(index).start;
             let line = self.source.slice(Span {
                 start,
                 end: self.source.line_end(index),
             });
+            written.push_str(line);
             text.push_str(if strip_tabs {
                 line.trim_start_matches('\t')
             } else {
@@ -150,7 +154,11 @@ impl<'s> Lines<'s> {
         }
         self.next = end + 1;
         let terminator = self.source.slice(self.source.line_span(end)).to_owned();
-        Some(Body { text, terminator })
+        Some(Body {
+            text,
+            written,
+            terminator,
+        })
     }
 }
 

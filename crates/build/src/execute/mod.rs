@@ -243,7 +243,7 @@ impl<'b> Execution<'b> {
                 stage.note(step.history.clone(), false);
                 Ok((Outcome::Done, String::new()))
             }
-            Action::Transfer(transfer) => self.transfer(stage, step, transfer, id),
+            Action::Transfer(transfer) => self.transfer(stage, transfer, id),
             Action::Run(run) => self.run_command(stage, step, run, id, build_root),
         }
     }

@@ -7,14 +7,13 @@ use super::Execution;
 use super::parts::{Part, Summary};
 use crate::copy::{Copied, Item, ModeChange, Selection};
 use crate::error::StepError;
-use crate::plan::{Step, Transfer, TransferSource};
+use crate::plan::{Transfer, TransferSource};
 use crate::stage::Stage;
 
 impl Execution<'_> {
     pub(super) fn transfer(
         &self,
         stage: &mut Stage<'_>,
-        step: &Step,
         transfer: &Transfer,
         id: StepId,
     ) -> Result<(Outcome, String), StepError> {
@@ -28,7 +27,7 @@ impl Execution<'_> {
             }
         };
         let key = stage.transfer_key(transfer, &summary.digest)?;
-        let history = transfer_history(step, transfer, &summary);
+        let history = transfer_history(transfer, &summary);
         if let Some(layer) = stage.cached(&key)? {
             match transfer.is_linked {
                 true => stage.take_linked(layer, history)?,
@@ -104,11 +103,11 @@ fn part(transfer: &Transfer) -> Part<'_> {
 }
 
 /// `COPY dir:HASH in DESTINATION`, as podman says it.
-fn transfer_history(step: &Step, transfer: &Transfer, summary: &Summary) -> String {
+fn transfer_history(transfer: &Transfer, summary: &Summary) -> String {
     let name = if transfer.is_add { "ADD" } else { "COPY" };
     let link = if transfer.is_linked { " --link" } else { "" };
     let hash: String = summary.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let destination = step.title.split_whitespace().last().unwrap_or_default();
+    let destination = &transfer.written_destination;
     format!(
         "/bin/sh -c #(nop) {name}{link} {}:{hash} in {destination} ",
         summary.kind

@@ -9,9 +9,9 @@ pub(super) fn title(instruction: &Instruction) -> String {
     format!("{} {rest}", instruction.keyword.name())
 }
 
-/// The entry of an instruction that is neither RUN nor COPY nor ADD nor ARG.
+/// The entry of an instruction that is neither RUN nor COPY nor ADD nor ARG: as it is written.
 pub(super) fn entry(instruction: &Instruction) -> String {
-    format!("/bin/sh -c #(nop) {}", title(instruction))
+    format!("/bin/sh -c #(nop) {}", instruction.text)
 }
 
 /// The entry of an ARG: all that have a value by now. The values may be meant for this build alone.
@@ -28,7 +28,7 @@ pub(super) fn run_entry(
     let written = instruction.text.get(Keyword::Run.name().len() + 1..);
     let mut command = format!("/bin/sh -c {}", written.unwrap_or_default());
     for heredoc in heredocs {
-        command += &format!("\n{}", heredoc.body.trim());
+        command += &format!("\n{}", heredoc.written.trim());
     }
     if args.is_empty() {
         return command;

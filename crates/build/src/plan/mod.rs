@@ -207,6 +207,8 @@ pub struct Transfer {
     pub sources: Vec<TransferSource>,
     /// Where to: absolute, with a final `/` if it was written.
     pub destination: String,
+    /// The destination as it is written, for the history.
+    pub written_destination: String,
     /// The working directory, which is a directory even if it is missing.
     pub workdir: String,
     /// `--chown`.

@@ -24,6 +24,7 @@ pub(super) fn transfer(
         from: None,
         sources: Vec::new(),
         destination: absolute(workdir, &reader.expand(destination)?),
+        written_destination: destination.raw.clone(),
         workdir: workdir.to_owned(),
         chown: None,
         chmod: None,
