@@ -129,7 +129,7 @@ fn triggers_of_a_base_run_first_and_once() {
 fn what_is_wrong_with_flags_is_said() {
     let site = Site::new(&[("a", "A")]);
     insta::assert_snapshot!(site.fails(
-        "FROM scratch\nHEALTHCHECK --interval=fast CMD x\nHEALTHCHECK --retries=0 CMD x\nHEALTHCHECK --timeout=1us CMD x\n\
+        "FROM scratch\nHEALTHCHECK --interval=fast CMD x\nHEALTHCHECK --retries=-1 CMD x\nHEALTHCHECK --timeout=1us CMD x\n\
          ADD --checksum=sha256:12 https://x/y /\nADD --checksum=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef a /\n\
          ADD --keep-git-dir a /\nCOPY https://x/y /\nRUN --security=insecure x\nRUN --device=/dev/kvm x\n"
     ));

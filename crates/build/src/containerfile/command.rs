@@ -1,5 +1,7 @@
 //! Commands in JSON or shell form: RUN, CMD, ENTRYPOINT, SHELL, HEALTHCHECK; and the bodies of heredocs.
 
+use serde_json::Value;
+
 use super::diagnostic::Diagnostic;
 use super::heredoc::{self, Opening};
 use super::instruction::{Arguments, Command, Heredoc};
@@ -8,7 +10,7 @@ use super::parse::{Parser, Rest, skip_blanks};
 
 impl Parser<'_> {
     pub(super) fn run(&mut self, rest: &Rest<'_>) -> Option<Arguments> {
-        let command = self.command(rest);
+        let command = self.command(rest)?;
         if matches!(command, Command::Exec(_)) {
             return Some(Arguments::Run {
                 command,
@@ -16,6 +18,7 @@ impl Parser<'_> {
                 is_script: false,
             });
         }
+        self.require_closed_names(rest)?;
         let openings = heredoc::openings(rest.text(), self.lines.escape);
         let is_script = matches!(openings.as_slice(), [only] if only.range == (0..rest.text().len()));
         let mut heredocs = Vec::new();
@@ -27,6 +30,19 @@ impl Parser<'_> {
             is_script: is_script && !heredocs.is_empty(),
             heredocs,
         })
+    }
+
+    /// A quote in the name of a heredoc that is never closed is an error of its own: no shell takes it.
+    pub(super) fn require_closed_names(&mut self, rest: &Rest<'_>) -> Option<()> {
+        let Some((range, name)) = heredoc::broken(rest.text(), self.lines.escape) else {
+            return Some(());
+        };
+        let span = rest.line.span(range.start + rest.at..range.end + rest.at);
+        let message = format!("a quote in the name of heredoc `{name}` is never closed");
+        self.error(span, message, format!("expected <<{name} or <<'{name}'"));
+        // What is most likely its body is no list of unknown instructions.
+        self.lines.heredoc(&name, false);
+        None
     }
 
     /// The body of a heredoc; the outer `None` if it never ends, the inner if it is none after all.
@@ -55,11 +71,11 @@ impl Parser<'_> {
         }))
     }
 
-    /// A command in JSON or shell form.
-    pub(super) fn command(&mut self, rest: &Rest<'_>) -> Command {
+    /// A command in JSON or shell form; `None`, with a finding, if it is an array of other things than strings.
+    pub(super) fn command(&mut self, rest: &Rest<'_>) -> Option<Command> {
         let text = rest.text();
-        if let Some(words) = json(text) {
-            return Command::Exec(words);
+        if let Some(words) = self.array(rest)? {
+            return Some(Command::Exec(words));
         }
         if text.starts_with("[\"") || text.starts_with("['") {
             let finding = Diagnostic::warning(
@@ -69,11 +85,40 @@ impl Parser<'_> {
             let note = "expected [\"PROGRAM\", \"ARGUMENT\"] with double quotes";
             self.diagnostics.push(finding.with_note(note));
         }
-        Command::Shell(text.to_owned())
+        Some(Command::Shell(text.to_owned()))
+    }
+
+    /// The strings of a JSON array; the inner `None` if it is no array, the outer, with a finding, if something else than
+    /// strings is in it.
+    pub(super) fn array(&mut self, rest: &Rest<'_>) -> Option<Option<Vec<String>>> {
+        if !rest.text().starts_with('[') {
+            return Some(None);
+        }
+        let Ok(values) = serde_json::from_str::<Vec<Value>>(rest.text()) else {
+            return Some(None);
+        };
+        let mut strings = Vec::new();
+        for value in values {
+            match value {
+                Value::String(string) => strings.push(string),
+                other => {
+                    let note = match other {
+                        Value::Array(_) | Value::Object(_) => {
+                            "expected double quotes around each word".to_owned()
+                        }
+                        other => format!("expected \"{other}\", in double quotes"),
+                    };
+                    let message = "an array with something else than strings";
+                    self.error(rest.line.span(rest.range()), message, note);
+                    return None;
+                }
+            }
+        }
+        Some(Some(strings))
     }
 
     pub(super) fn shell(&mut self, rest: &Rest<'_>) -> Option<Arguments> {
-        match json(rest.text()) {
+        match self.array(rest)? {
             Some(words) if !words.is_empty() => Some(Arguments::Shell(words)),
             _ => {
                 let usage = format!("expected {}", rest.keyword.grammar().usage);
@@ -109,11 +154,16 @@ impl Parser<'_> {
             at: first.end,
         };
         skip_blanks(&mut command);
-        Some(Arguments::Healthcheck(Some(self.command(&command))))
+        let command = self.command(&command)?;
+        if command == Command::Exec(Vec::new()) {
+            let usage = format!("expected {}", rest.keyword.grammar().usage);
+            self.error(
+                rest.line.span(rest.range()),
+                "HEALTHCHECK CMD has no command",
+                usage,
+            );
+            return None;
+        }
+        Some(Arguments::Healthcheck(Some(command)))
     }
-}
-
-/// The strings of a JSON array; `None` if it is anything else.
-pub(super) fn json(text: &str) -> Option<Vec<String>> {
-    text.starts_with('[').then(|| serde_json::from_str(text).ok())?
 }

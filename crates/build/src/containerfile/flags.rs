@@ -9,9 +9,6 @@ use super::parse::{Parser, Rest};
 impl Parser<'_> {
     pub(super) fn flags(&mut self, rest: &mut Rest<'_>) -> Vec<Flag> {
         let mut flags: Vec<Flag> = Vec::new();
-        if rest.keyword.grammar().flags.is_empty() {
-            return flags;
-        }
         for word in rest.words(self.lines.escape) {
             let text = &rest.line.text[word.clone()];
             let Some(flag) = text.strip_prefix("--") else {
@@ -41,6 +38,7 @@ impl Parser<'_> {
             let message = format!("{} has no flag `--{name}`", rest.keyword.name());
             let note = match nearest(name, known.iter().map(|(known, _)| *known)) {
                 Some(known) => format!("did you mean --{known}?"),
+                None if known.is_empty() => format!("it has none; if it is meant as a word: -- --{name}"),
                 None => format!("it has {}", list_of_flags(known)),
             };
             self.error(span, message, note);
@@ -61,14 +59,14 @@ impl Parser<'_> {
             return None;
         }
         let switch_value = value.as_ref().map_or("true", |value| value.raw.as_str());
-        if *kind == FlagKind::Switch
-            && !matches!(switch_value, "true" | "false")
-            && !switch_value.contains('$')
-        {
+        let is_switch = ["true", "false"]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(switch_value));
+        if *kind == FlagKind::Switch && !is_switch && !switch_value.contains('$') {
             self.error(
                 span,
                 format!("flag --{name} takes true or false"),
-                format!("expected --{name}"),
+                format!("expected --{name}, or --{name}=true or --{name}=false"),
             );
             return None;
         }

@@ -54,6 +54,17 @@ pub(super) fn openings(text: &str, escape: char) -> Vec<Opening> {
     found
 }
 
+/// A heredoc whose name has a quote that is never closed: its place in the text, and the name without quotes.
+pub(super) fn broken(text: &str, escape: char) -> Option<(Range<usize>, String)> {
+    let last = words::split(text, escape).pop()?;
+    let word = text.get(last.clone())?;
+    let name = word.get(after_operator(word)?..)?;
+    let is_open = expand(&name.replace('$', ""), escape, Quoting::Removed, &|_| None).is_err();
+    let name = name.strip_prefix('-').unwrap_or(name);
+    let name = name.split_whitespace().next()?.replace(['"', '\''], "");
+    (is_open && !name.is_empty() && !name.contains('<')).then_some((last, name))
+}
+
 /// The offset after `<<` and a file descriptor's digits before it.
 fn after_operator(word: &str) -> Option<usize> {
     let digits = word.bytes().take_while(u8::is_ascii_digit).count();
@@ -63,6 +74,7 @@ fn after_operator(word: &str) -> Option<usize> {
 /// After a lone `<<` only a plain or quoted name counts, so that `$((1 << 3))` opens nothing.
 fn is_detached_name(text: &str, after: usize, word: &Range<usize>) -> bool {
     let name = text[word.clone()].trim_matches(['"', '\'']);
+    let name = name.strip_prefix('-').unwrap_or(name);
     let blanks = text[after..word.start].chars().all(char::is_whitespace);
     let starts = name.starts_with(|first: char| first.is_alphabetic() || first == '_');
     blanks
@@ -111,6 +123,7 @@ mod tests {
             ("cat <<EOF>/x", one("EOF", false, true)),
             ("cat <<EOF|wc", one("EOF", false, true)),
             ("cat << EOF > x", one("EOF", false, true)),
+            ("cat << -EOF > x", one("-EOF", false, true)),
             ("cat <<- 'EOF'", one("EOF", true, false)),
             ("cat 3<<EOF", one("EOF", false, true)),
             ("echo $((1 << 3))", vec![]),

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::command::json;
 use super::diagnostic::{Diagnostic, Severity, nearest};
 use super::expand::{Quoting, expand};
 use super::heredoc;
@@ -48,6 +47,7 @@ pub fn parse(name: &str, bytes: &[u8]) -> Parsed {
     let mut parser = Parser {
         lines: Lines::new(&source, first_line, escape),
         diagnostics,
+        untaken: None,
     };
     let instructions = parser.instructions();
     let mut diagnostics = parser.diagnostics;
@@ -69,6 +69,7 @@ pub(crate) fn parse_instruction(text: &str, escape: char) -> (Option<Instruction
     let mut parser = Parser {
         lines: Lines::new(&source, 0, escape),
         diagnostics: Vec::new(),
+        untaken: None,
     };
     let instruction = parser.instructions().into_iter().next();
     (instruction, parser.diagnostics)
@@ -128,7 +129,11 @@ fn check_order(source: &Source, instructions: &[Instruction], diagnostics: &mut 
         diagnostics.push(finding.with_note("expected FROM IMAGE above; only ARG may come before it"));
     } else if first_from.is_none() && !has_errors {
         let end = source.line_span(source.line_count().saturating_sub(1));
-        let finding = Diagnostic::error(end, "there is no FROM");
+        let message = match instructions.is_empty() {
+            true => "there are no instructions",
+            false => "there is no FROM",
+        };
+        let finding = Diagnostic::error(end, message);
         diagnostics.push(finding.with_note("expected FROM IMAGE, or FROM scratch"));
     }
 }
@@ -136,6 +141,15 @@ fn check_order(source: &Source, instructions: &[Instruction], diagnostics: &mut 
 pub(super) struct Parser<'s> {
     pub(super) lines: Lines<'s>,
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// What looks like a heredoc on the line of the instruction before, which takes none.
+    untaken: Option<Untaken>,
+}
+
+/// What looks like a heredoc.
+struct Untaken {
+    keyword: Keyword,
+    opening: heredoc::Opening,
+    span: Span,
 }
 
 /// An instruction's line after its name: `line.text[at..]` is still unread.
@@ -189,6 +203,7 @@ impl Parser<'_> {
             line,
             at: name_end,
         };
+        self.untaken = None;
         let flags = self.flags(&mut rest);
         skip_blanks(&mut rest);
         if rest.text().is_empty() {
@@ -198,6 +213,7 @@ impl Parser<'_> {
             return None;
         }
         let arguments = self.arguments(&rest)?;
+        self.untaken = self.untaken_of(&rest);
         Some(Instruction {
             keyword,
             flags,
@@ -208,9 +224,23 @@ impl Parser<'_> {
     }
 
     fn unknown_instruction(&mut self, line: &Logical, name: &str) {
-        let note = match nearest(name, Keyword::names()) {
+        if let Some(untaken) = self.untaken.take() {
+            self.untaken_heredoc(untaken, name);
+            return;
+        }
+        let begins = |known: &&str| {
+            let start = name.get(..known.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(known))
+        };
+        let note = match nearest(name, Keyword::names()).map(str::to_owned) {
             Some(known) => format!("did you mean {known}?"),
-            None => "expected an instruction such as FROM, RUN, COPY".to_owned(),
+            None => match Keyword::names().find(begins) {
+                Some(known) => format!(
+                    "did you mean {known} {}?",
+                    name.get(known.len()..).unwrap_or_default()
+                ),
+                None => "expected an instruction such as FROM, RUN, COPY".to_owned(),
+            },
         };
         let shown: String = name.chars().take(40).collect();
         self.error(
@@ -224,17 +254,54 @@ impl Parser<'_> {
         }
     }
 
+    /// The first of what looks like heredocs and is none.
+    fn untaken_of(&self, rest: &Rest<'_>) -> Option<Untaken> {
+        let takes = [Keyword::Run, Keyword::Copy, Keyword::Add, Keyword::Onbuild];
+        if takes.contains(&rest.keyword) {
+            return None;
+        }
+        let text = &rest.line.text;
+        let starts = |at: usize| heredoc::openings(text.get(at..).unwrap_or_default(), self.lines.escape);
+        // Behind `=` too: ENV a=<<NAME.
+        let at = text.find("<<")?;
+        let opening = starts(at).into_iter().next()?;
+        Some(Untaken {
+            keyword: rest.keyword,
+            span: rest.line.span(opening.range.start + at..opening.range.end + at),
+            opening,
+        })
+    }
+
+    /// An unknown instruction after what looks like a heredoc: most likely its first line.
+    fn untaken_heredoc(&mut self, untaken: Untaken, first: &str) {
+        let Untaken {
+            keyword,
+            opening,
+            span,
+        } = untaken;
+        let message = format!("{} takes no heredoc", keyword.name());
+        self.error(span, message, "only RUN, COPY and ADD do");
+        if first != opening.name {
+            self.lines.heredoc(&opening.name, opening.strips_tabs);
+        }
+    }
+
     fn arguments(&mut self, rest: &Rest<'_>) -> Option<Arguments> {
         match rest.keyword {
             Keyword::From => self.from(rest),
             Keyword::Run => self.run(rest),
             Keyword::Copy | Keyword::Add => self.transfer(rest),
-            Keyword::Cmd | Keyword::Entrypoint => Some(Arguments::Command(self.command(rest))),
+            Keyword::Cmd | Keyword::Entrypoint => Some(Arguments::Command(self.command(rest)?)),
             Keyword::Shell => self.shell(rest),
             Keyword::Env | Keyword::Label => self.pairs(rest),
             Keyword::Arg => self.declarations(rest),
             Keyword::Expose => self.words(rest),
-            Keyword::Volume => match json(rest.text()) {
+            Keyword::Volume => match self.array(rest)? {
+                Some(words) if words.is_empty() => {
+                    let usage = format!("expected {}", rest.keyword.grammar().usage);
+                    self.error(rest.line.span(rest.range()), "VOLUME has no directory", usage);
+                    None
+                }
                 Some(words) => Some(Arguments::Words(self.json_words(rest, words)?)),
                 None => self.words(rest),
             },
@@ -271,12 +338,13 @@ impl Parser<'_> {
     }
 
     fn transfer(&mut self, rest: &Rest<'_>) -> Option<Arguments> {
-        if let Some(words) = json(rest.text()) {
+        if let Some(words) = self.array(rest)? {
             let mut words = self.json_words(rest, words)?;
             let destination = words.pop();
             let sources: Vec<_> = words.into_iter().map(CopySource::Path).collect();
             return self.transfer_of(rest, sources, destination);
         }
+        self.require_closed_names(rest)?;
         let mut openings = heredoc::openings(rest.text(), self.lines.escape);
         let mut sources = Vec::new();
         let mut after = rest.at;
@@ -304,7 +372,17 @@ impl Parser<'_> {
         }
         let destination = match sources.pop() {
             Some(CopySource::Path(destination)) => Some(destination),
-            _ => None,
+            Some(CopySource::Heredoc(heredoc)) => {
+                let name = rest.keyword.name();
+                let message = format!("{name} ends with a heredoc, where its destination should be");
+                self.error(
+                    heredoc.span,
+                    message,
+                    format!("expected {name} <<{} DESTINATION", heredoc.name),
+                );
+                return None;
+            }
+            None => None,
         };
         self.transfer_of(rest, sources, destination)
     }

@@ -25,12 +25,9 @@ pub(super) fn healthcheck(
     };
     check.insert("Test".to_owned(), test.into());
     if let (None, Some(flag)) = (command, instruction.flags.first()) {
-        reader.error(
-            flag.span,
-            "HEALTHCHECK NONE has no flags",
-            "expected HEALTHCHECK NONE",
-        );
-        return None;
+        let message = "flags of HEALTHCHECK NONE mean nothing";
+        reader.warn(flag.span, message, "expected HEALTHCHECK NONE");
+        return Some(check.into());
     }
     for flag in &instruction.flags {
         let (name, value) = match flag.name {
@@ -50,10 +47,15 @@ pub(super) fn healthcheck(
 fn retries(flag: &Flag, reader: &mut Reader<'_, '_>) -> Option<u64> {
     let value = reader.flag(flag)?;
     match value.parse() {
-        Ok(number @ 1..=1_000_000) => Some(number),
+        // None is as many as the engine takes by itself.
+        Ok(number @ 0..=1_000_000) => Some(number),
         _ => {
             let message = format!("`{value}` is no number of retries");
-            reader.error(flag.span, message, "expected a number from 1 on");
+            reader.error(
+                flag.span,
+                message,
+                "expected a number from 1 on, or 0 for the usual one",
+            );
             None
         }
     }

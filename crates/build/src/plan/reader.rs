@@ -39,7 +39,7 @@ impl Reader<'_, '_> {
     /// The value of a switch.
     pub(super) fn switch(&mut self, flag: &Flag) -> Option<bool> {
         let value = self.flag(flag)?;
-        let parsed = value.parse().ok();
+        let parsed = value.to_ascii_lowercase().parse().ok();
         if parsed.is_none() {
             let message = format!("flag --{} takes true or false", flag.name);
             self.error(flag.span, message, format!("it is `{value}` here"));
