@@ -28,6 +28,7 @@ impl StageDraft {
         if scope.value("PATH").is_none() {
             scope.set_env("PATH".to_owned(), DEFAULT_PATH.to_owned());
         }
+        scope.begin_stage();
         StageDraft {
             config,
             scope,

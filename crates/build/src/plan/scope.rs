@@ -81,6 +81,8 @@ pub(super) struct Scope {
     pub(super) env: Vec<(String, String)>,
     /// ARGs that have a value.
     pub(super) args: BTreeMap<String, String>,
+    /// How many of `env` are from below the stage.
+    inherited: usize,
 }
 
 impl Scope {
@@ -93,7 +95,13 @@ impl Scope {
         Scope {
             env: pairs.collect(),
             args: BTreeMap::new(),
+            inherited: 0,
         }
+    }
+
+    /// What was set so far is from below a new stage.
+    pub(super) fn begin_stage(&mut self) {
+        self.inherited = self.env.len();
     }
 
     /// The value of a variable.
@@ -106,10 +114,19 @@ impl Scope {
         env.or_else(|| self.args.get(name)).cloned()
     }
 
-    /// `ENV name=value`.
+    /// `ENV name=value`. As in podman's images, what the stage sets keeps its place, and comes after what it inherits.
     pub(super) fn set_env(&mut self, name: String, value: String) {
-        match self.env.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, old)) => *old = value,
+        match self.env.iter().position(|(known, _)| *known == name) {
+            Some(at) if at < self.inherited => {
+                self.env.remove(at);
+                self.inherited -= 1;
+                self.env.push((name, value));
+            }
+            Some(at) => {
+                if let Some((_, old)) = self.env.get_mut(at) {
+                    *old = value;
+                }
+            }
             None => self.env.push((name, value)),
         }
     }
@@ -173,6 +190,16 @@ mod tests {
         assert_eq!(scope.value("a").as_deref(), Some("env"));
         assert_eq!(scope.visible_args(), [("b".to_owned(), "default".to_owned())]);
         assert!(globals.used.contains("a") && !globals.used.contains("unused"));
+    }
+
+    #[test]
+    fn what_a_stage_sets_comes_after_what_it_inherits() {
+        let mut scope = Scope::of_image(&["a=1".to_owned(), "b=2".to_owned()]);
+        scope.begin_stage();
+        for (name, value) in [("c", "3"), ("a", "4"), ("c", "5")] {
+            scope.set_env(name.to_owned(), value.to_owned());
+        }
+        assert_eq!(scope.env_lines(), ["b=2", "c=5", "a=4"]);
     }
 
     #[test]
