@@ -106,7 +106,7 @@ impl Parser<'_> {
                         Value::Array(_) | Value::Object(_) => {
                             "expected double quotes around each word".to_owned()
                         }
-                        other => format!("expected \"{other}\", in double quotes"),
+                        other => format!("expected \"{other}\""),
                     };
                     let message = "an array with something else than strings";
                     self.error(rest.line.span(rest.range()), message, note);
@@ -139,13 +139,15 @@ impl Parser<'_> {
         if word.eq_ignore_ascii_case("none") && words.len() == 1 {
             return Some(Arguments::Healthcheck(None));
         }
-        if !word.eq_ignore_ascii_case("cmd") || words.len() == 1 {
+        let kind = word.to_ascii_uppercase();
+        if kind != "CMD" || words.len() == 1 {
+            let message = match kind.as_str() {
+                "CMD" => "HEALTHCHECK CMD has no command",
+                "NONE" => "HEALTHCHECK NONE takes nothing more",
+                _ => "HEALTHCHECK takes CMD with a command, or NONE",
+            };
             let usage = format!("expected {}", rest.keyword.grammar().usage);
-            self.error(
-                rest.line.span(first),
-                "HEALTHCHECK takes CMD with a command, or NONE",
-                usage,
-            );
+            self.error(rest.line.span(first), message, usage);
             return None;
         }
         let mut command = Rest {

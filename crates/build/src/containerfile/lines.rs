@@ -191,6 +191,13 @@ mod tests {
     }
 
     #[test]
+    fn a_line_may_be_long() {
+        let text = format!("LABEL a={}\\\n{}", "b".repeat(1 << 20), "c".repeat(1 << 20));
+        let (lines, _) = logical(&text);
+        assert_eq!(lines[0].text.len(), "LABEL a=".len() + (2 << 20));
+    }
+
+    #[test]
     fn places_survive_joining_and_cutting() {
         let text = "RUN a \\\n b";
         let (lines, _) = logical(text);

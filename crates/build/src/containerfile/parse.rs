@@ -89,10 +89,8 @@ fn directives(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> (char, usiz
             return (escape.unwrap_or('\\'), index);
         };
         if seen.contains(&name) {
-            diagnostics.push(Diagnostic::error(
-                span,
-                format!("directive `{name}` is given twice"),
-            ));
+            let finding = Diagnostic::error(span, format!("directive `{name}` is given twice"));
+            diagnostics.push(finding.with_note("expected it once; remove this line or the one above"));
         } else if name == "escape" {
             match value {
                 "\\" | "`" => escape = value.chars().next(),
@@ -204,8 +202,12 @@ impl Parser<'_> {
             at: name_end,
         };
         self.untaken = None;
+        let known = self.diagnostics.len();
         let flags = self.flags(&mut rest);
         skip_blanks(&mut rest);
+        if rest.text().is_empty() && self.diagnostics.len() > known {
+            return None;
+        }
         if rest.text().is_empty() {
             let usage = format!("expected {}", keyword.grammar().usage);
             let message = format!("{} needs an argument", keyword.name());
@@ -514,7 +516,8 @@ impl Parser<'_> {
         let forbidden = [Keyword::Onbuild, Keyword::From, Keyword::Maintainer];
         if let Some(keyword) = Keyword::parse(word).filter(|keyword| forbidden.contains(keyword)) {
             let message = format!("ONBUILD cannot trigger {}", keyword.name());
-            self.error(inner.span(0..word.len()), message, "expected another instruction");
+            let note = "expected any instruction but FROM, ONBUILD and MAINTAINER";
+            self.error(inner.span(0..word.len()), message, note);
             return None;
         }
         Some(Arguments::Onbuild(Box::new(self.instruction(&inner)?)))

@@ -68,11 +68,11 @@ fn duration(flag: &Flag, reader: &mut Reader<'_, '_>) -> Option<u64> {
         Some(number) if number == 0 || number >= MIN_NANOSECONDS => Some(number),
         _ => {
             let message = format!("`{value}` is no duration");
-            reader.error(
-                flag.span,
-                message,
-                "expected a duration of 1ms or more, such as 30s or 1m30s",
-            );
+            let note = match value.bytes().all(|byte| byte.is_ascii_digit()) {
+                true => format!("expected a unit: {value}s are seconds"),
+                false => "expected a duration of 1ms or more, such as 30s or 1m30s".to_owned(),
+            };
+            reader.error(flag.span, message, note);
             None
         }
     }
