@@ -90,7 +90,7 @@ impl Buildah {
         text
     }
 
-    /// osmith's options are podman's; two of them are others for buildah.
+    /// osmith's options are podman's; some of them are others for buildah, and paths are those inside its root.
     fn options(&self, case: &Case, context: &Path) -> Vec<String> {
         let mut options = Vec::new();
         let mut words = case.options.iter();
@@ -105,6 +105,12 @@ impl Buildah {
                     }
                     let inside = Path::new("/").join(path.strip_prefix(&self.root).unwrap());
                     options.extend([word.clone(), inside.to_str().unwrap().to_owned()]);
+                }
+                "--volume" => {
+                    let (here, there) = words.next().unwrap().split_once(':').unwrap();
+                    let path = context.join(here).canonicalize().unwrap();
+                    let inside = Path::new("/").join(path.strip_prefix(&self.root).unwrap());
+                    options.extend([word.clone(), format!("{}:{there}", inside.display())]);
                 }
                 _ => options.push(word.clone()),
             }

@@ -8,6 +8,7 @@ use osmith_build::plan::ImageFormat;
 use osmith_build::{BuildError, BuiltImage, ExtraContext, Request, Squash, Times};
 use osmith_formats::tree::Node;
 use osmith_report::Silent;
+use osmith_sys::sandbox::{Mount, Source};
 
 use crate::base;
 use crate::case::Case;
@@ -87,6 +88,11 @@ fn apply(request: &mut Request, (name, value): (&str, &str)) -> Result<(), Strin
         "--label" => {
             let (name, value) = value.split_once('=').unwrap_or((value, ""));
             request.labels.insert(name.to_owned(), value.to_owned());
+        }
+        "--volume" => {
+            let (here, there) = value.split_once(':').unwrap();
+            let here = request.context.join(here).canonicalize().unwrap();
+            request.run.volumes.push(Mount::new(there, Source::Machine(here)));
         }
         "-f" => {
             let path = request.context.join(value);
