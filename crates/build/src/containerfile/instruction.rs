@@ -312,6 +312,22 @@ impl Instruction {
         self.flags.iter().rev().find(|flag| flag.name == name)
     }
 
+    /// The heredocs that it opens.
+    pub fn heredocs(&self) -> Vec<&Heredoc> {
+        match &self.arguments {
+            Arguments::Run { heredocs, .. } => heredocs.iter().collect(),
+            Arguments::Transfer { sources, .. } => sources
+                .iter()
+                .filter_map(|source| match source {
+                    Source::Heredoc(heredoc) => Some(heredoc),
+                    Source::Path(_) => None,
+                })
+                .collect(),
+            Arguments::Onbuild(inner) => inner.heredocs(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Gives it, and all in it, another place.
     pub(crate) fn place_at(&mut self, place: Span) {
         self.span = place;

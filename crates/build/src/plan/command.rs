@@ -30,7 +30,10 @@ pub(super) fn run(
             true => (Vec::new(), Some((heredoc.name.clone(), heredoc.body.clone()))),
             false => (with_text(&shell, &heredoc.body), None),
         },
-        (Command::Shell(text), _) => (with_text(&shell, &with_bodies(text, heredocs)), None),
+        (Command::Shell(text), _) => (
+            with_text(&shell, &with_bodies(text, &instruction.heredocs())),
+            None,
+        ),
     };
     if argv.is_empty() && script.is_none() {
         let note = "expected RUN [\"PROGRAM\", \"ARGUMENT\"]";

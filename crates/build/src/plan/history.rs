@@ -41,7 +41,7 @@ pub(super) fn run_entry(
 }
 
 /// A command's line with the heredocs that it opens.
-pub(super) fn with_bodies(text: &str, heredocs: &[Heredoc]) -> String {
+pub(super) fn with_bodies(text: &str, heredocs: &[&Heredoc]) -> String {
     let mut whole = text.to_owned();
     for (index, heredoc) in heredocs.iter().enumerate() {
         whole += if index == 0 { "\n" } else { "" };

@@ -94,7 +94,7 @@ impl StageDraft {
                 let check = healthcheck(instruction, command.as_ref(), reader)?;
                 self.set_docker_field("Healthcheck", check, instruction, reader);
             }
-            (Arguments::Onbuild(trigger), _) => self.add_trigger(instruction, &trigger.text, reader),
+            (Arguments::Onbuild(trigger), _) => self.add_trigger(instruction, trigger, reader),
             (Arguments::From { .. }, _) => return None,
         }
         Some(())
@@ -108,10 +108,10 @@ impl StageDraft {
         }
     }
 
-    fn add_trigger(&mut self, instruction: &Instruction, text: &str, reader: &mut Reader<'_, '_>) {
+    fn add_trigger(&mut self, instruction: &Instruction, trigger: &Instruction, reader: &mut Reader<'_, '_>) {
         let field = self.config.config.extra.get(triggers::ON_BUILD);
         let mut triggers = field.and_then(Value::as_array).cloned().unwrap_or_default();
-        triggers.push(text.into());
+        triggers.push(history::with_bodies(&trigger.text, &trigger.heredocs()).into());
         self.set_docker_field(triggers::ON_BUILD, triggers.into(), instruction, reader);
     }
 
