@@ -151,6 +151,64 @@ impl Measured {
     }
 }
 
+/// The digests of several files in memory. For small files this takes half the time of one after the other: blocks of
+/// all of them are hashed at once, level by level.
+pub fn digests_of(files: &[&[u8]]) -> Vec<Digest> {
+    let digest = |(data, root): (&&[u8], Vec<u8>)| {
+        let mut root_hash = [0; HASH_BYTES];
+        root_hash[..root.len()].copy_from_slice(&root);
+        Digest(Sha512::digest(descriptor(data.len() as u64, &root_hash)).into())
+    };
+    files.iter().zip(root_hashes(files)).map(digest).collect()
+}
+
+/// The root hash of each file; of an empty file nothing.
+fn root_hashes(files: &[&[u8]]) -> Vec<Vec<u8>> {
+    let mut hashes = Vec::new();
+    hash_padded(files, &mut hashes);
+    let mut rest = hashes.as_slice();
+    let own = |data: &&[u8]| {
+        let (own, others) = rest.split_at(data.len().div_ceil(BLOCK_BYTES) * HASH_BYTES);
+        rest = others;
+        own.to_vec()
+    };
+    let mut levels: Vec<Vec<u8>> = files.iter().map(own).collect();
+    let mut open: Vec<&mut Vec<u8>> = levels
+        .iter_mut()
+        .filter(|level| level.len() > HASH_BYTES)
+        .collect();
+    if !open.is_empty() {
+        let above = root_hashes(&open.iter().map(|level| level.as_slice()).collect::<Vec<_>>());
+        for (level, root) in open.iter_mut().zip(above) {
+            **level = root;
+        }
+    }
+    levels
+}
+
+/// Appends the hash of each block of each of `files`, the last ones padded with zeros.
+fn hash_padded(files: &[&[u8]], hashes: &mut Vec<u8>) {
+    let tails = files.iter().map(|data| data.as_chunks::<BLOCK_BYTES>().1);
+    let tails: Vec<Block> = tails
+        .filter(|tail| !tail.is_empty())
+        .map(|tail| {
+            let mut block = [0; BLOCK_BYTES];
+            block[..tail.len()].copy_from_slice(tail);
+            block
+        })
+        .collect();
+    let mut padded = tails.iter();
+    let mut blocks: Vec<&Block> = Vec::new();
+    for data in files {
+        let (whole, tail) = data.as_chunks::<BLOCK_BYTES>();
+        blocks.extend(whole);
+        if !tail.is_empty() {
+            blocks.extend(padded.next());
+        }
+    }
+    hash_each(&blocks, hashes);
+}
+
 /// Measures a file that arrives in pieces.
 #[derive(Debug, Default)]
 pub struct Hasher {
@@ -322,6 +380,19 @@ mod tests {
             let measured = hasher.finish();
             assert_eq!(measured.digest, Digest::of(&data));
             assert_eq!(measured.tree.len() as u64, tree_bytes(length as u64));
+        }
+    }
+
+    #[test]
+    fn several_files_at_once_have_the_digests_that_each_has() {
+        let data = pattern(700_000);
+        let lengths = [
+            0, 1, 4096, 4097, 0, 262_144, 262_145, 12_288, 500, 600_000, 8191, 8192,
+        ];
+        for count in 0..=lengths.len() {
+            let files: Vec<&[u8]> = lengths[..count].iter().map(|length| &data[..*length]).collect();
+            let expected: Vec<Digest> = files.iter().map(|file| Digest::of(file)).collect();
+            assert_eq!(digests_of(&files), expected);
         }
     }
 

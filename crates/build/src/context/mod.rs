@@ -31,6 +31,9 @@ use walk::{Job, Walk};
 
 use crate::copy::{Above, Item, Listing, SelectError, Selection, matching_all};
 
+/// How many files a thread takes at once.
+const BATCH_FILES: usize = 8;
+
 /// A context that is open.
 pub(crate) struct Context<'s> {
     store: &'s Store,
@@ -342,17 +345,26 @@ fn read_all(
         let mut read = Vec::new();
         let mut buffer = Store::file_buffer();
         let mut outcome = Ok(());
-        while let Some(index) = unknown.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let Some(job) = jobs.get(*index) else { break };
-            match read_one(store, root, job, &mut buffer, watch.observer) {
-                Ok(remembered) => read.push((*index, remembered)),
+        loop {
+            let first = next.fetch_add(BATCH_FILES, Ordering::Relaxed);
+            let last = unknown.len().min(first.saturating_add(BATCH_FILES));
+            let Some(batch) = unknown.get(first..last).filter(|batch| !batch.is_empty()) else {
+                break;
+            };
+            let batch: Vec<_> = batch
+                .iter()
+                .filter_map(|index| Some((*index, jobs.get(*index)?)))
+                .collect();
+            match read_batch(store, root, &batch, &mut buffer, watch.observer) {
+                Ok(remembered) => read.extend(batch.iter().map(|(index, _)| *index).zip(remembered)),
                 Err(error) => {
                     next.store(unknown.len(), Ordering::Relaxed);
                     outcome = Err(error);
                     break;
                 }
             }
-            let done = done_bytes.fetch_add(job.key.size_bytes, Ordering::Relaxed) + job.key.size_bytes;
+            let bytes: u64 = batch.iter().map(|(_, job)| job.key.size_bytes).sum();
+            let done = done_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
             advance(watch, done, total);
         }
         let mut results = results.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -387,29 +399,37 @@ fn advance(watch: Watch<'_>, done: u64, total: u64) {
     });
 }
 
-fn read_one(
+fn read_batch(
     store: &Store,
     root: &OwnedFd,
-    job: &Job,
+    batch: &[(usize, &Job)],
     buffer: &mut PageBuffer,
     observer: &dyn Observer,
-) -> Result<Remembered, SelectError> {
+) -> Result<Vec<Remembered>, SelectError> {
     observer.require_running()?;
-    // A pipe in the place of the file must not be waited for.
-    let file = File::from(walk::open(
-        root.as_fd(),
-        &job.path,
-        OFlags::RDONLY | OFlags::NONBLOCK,
-    )?);
-    let xattrs = walk::attributes(file.as_fd(), &job.path)?;
-    let content = store.put_file(&file, buffer)?;
-    let stat = rustix::fs::fstat(&file).map_err(|errno| walk::failure("look at", &job.path, errno))?;
-    if walk::key(&stat) != job.key {
-        return Err(SelectError::Changed(
-            String::from_utf8_lossy(&job.path).into_owned(),
-        ));
+    let mut opened = Vec::with_capacity(batch.len());
+    for (_, job) in batch {
+        // A pipe in the place of the file must not be waited for.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let file = File::from(walk::open(root.as_fd(), &job.path, flags)?);
+        let xattrs = walk::attributes(file.as_fd(), &job.path)?;
+        opened.push((job, file, xattrs));
     }
-    Ok((content, xattrs))
+    let files: Vec<_> = opened
+        .iter()
+        .map(|(job, file, _)| (file, job.key.size_bytes))
+        .collect();
+    let contents = store.put_files(&files, buffer)?;
+    let mut read = Vec::with_capacity(batch.len());
+    for ((job, file, xattrs), content) in opened.into_iter().zip(contents) {
+        let stat = rustix::fs::fstat(&file).map_err(|errno| walk::failure("look at", &job.path, errno))?;
+        if walk::key(&stat) != job.key {
+            let path = String::from_utf8_lossy(&job.path).into_owned();
+            return Err(SelectError::Changed(path));
+        }
+        read.push((content, xattrs));
+    }
+    Ok(read)
 }
 
 fn memo_key(device: u64, inode: u64) -> [u8; 32] {

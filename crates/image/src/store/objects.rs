@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::PoisonError;
 
 use osmith_formats::tree::{Content, INLINE_MAX_BYTES};
-use osmith_formats::verity::{Digest, Hasher};
+use osmith_formats::verity::{BLOCK_BYTES, Digest, Hasher, digests_of};
 use osmith_sys::file::{NewFile, PageBuffer, write_all_at};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -59,14 +60,19 @@ impl Store {
     /// [`Store::put_bytes`], and whether there is a new object.
     pub(super) fn store_bytes(&self, bytes: &[u8]) -> Result<Stored, StoreError> {
         self.require_writable()?;
-        if bytes.len() <= INLINE_MAX_BYTES {
-            return Ok(Stored {
+        match bytes.len() <= INLINE_MAX_BYTES {
+            true => Ok(Stored {
                 content: Content::Inline(bytes.into()),
                 is_new: true,
-            });
+            }),
+            false => self.store_measured(bytes, Digest::of(bytes)),
         }
+    }
+
+    /// Stores what is too long to be inline and has that digest.
+    fn store_measured(&self, bytes: &[u8], digest: Digest) -> Result<Stored, StoreError> {
         let content = Content::Object {
-            digest: Digest::of(bytes),
+            digest,
             size_bytes: bytes.len() as u64,
         };
         let is_new = match self.contains_object(&content)? {
@@ -106,6 +112,64 @@ impl Store {
             filled = fill(&mut file, buffer).map_err(failed)?;
         }
         self.name_hashed(new, hasher).map(|stored| stored.content)
+    }
+
+    /// [`Store::put_file`] for several files with the lengths that they probably have, in less time than one after the
+    /// other if they are small.
+    pub fn put_files(
+        &self,
+        files: &[(&File, u64)],
+        buffer: &mut PageBuffer,
+    ) -> Result<Vec<Content>, StoreError> {
+        self.require_writable()?;
+        let mut contents = Vec::with_capacity(files.len());
+        // Where in the buffer the last files are, whose contents are not stored yet.
+        let mut batch: Vec<Range<usize>> = Vec::new();
+        let mut used = 0;
+        for (file, size_bytes) in files {
+            let expected = usize::try_from(*size_bytes).unwrap_or(usize::MAX);
+            if expected >= buffer.len().saturating_sub(used) {
+                self.put_batch(buffer, &mut batch, &mut contents)?;
+                used = 0;
+            }
+            let mut reader = *file;
+            let space = buffer.get_mut(used..).unwrap_or_default();
+            let filled = reader.rewind().and_then(|()| fill(&mut reader, space));
+            let filled = filled.map_err(|error| StoreError::io("read", "the file to be stored", error))?;
+            if filled < space.len() {
+                batch.push(used..used + filled);
+                used = (used + filled).next_multiple_of(BLOCK_BYTES);
+                continue;
+            }
+            self.put_batch(buffer, &mut batch, &mut contents)?;
+            used = 0;
+            contents.push(self.put_file(file, buffer)?);
+        }
+        self.put_batch(buffer, &mut batch, &mut contents)?;
+        Ok(contents)
+    }
+
+    fn put_batch(
+        &self,
+        buffer: &[u8],
+        batch: &mut Vec<Range<usize>>,
+        contents: &mut Vec<Content>,
+    ) -> Result<(), StoreError> {
+        let texts: Vec<&[u8]> = batch
+            .drain(..)
+            .map(|range| buffer.get(range).unwrap_or_default())
+            .collect();
+        let is_long = |text: &&&[u8]| text.len() > INLINE_MAX_BYTES;
+        let long: Vec<&[u8]> = texts.iter().filter(is_long).copied().collect();
+        let mut digests = digests_of(&long).into_iter();
+        for text in &texts {
+            let digest = Some(text).filter(is_long).and_then(|_| digests.next());
+            contents.push(match digest {
+                Some(digest) => self.store_measured(text, digest)?.content,
+                None => Content::Inline((*text).into()),
+            });
+        }
+        Ok(())
     }
 
     /// A buffer for [`Store::put_file`].
@@ -580,6 +644,47 @@ mod tests {
                 .unwrap();
             let content = store.put_bytes(&data).unwrap();
             assert_eq!(read(&store, &content), data);
+        }
+    }
+
+    #[test]
+    fn files_of_any_lengths_come_back_together() {
+        let (directory, store) = store();
+        let lengths = [
+            10,
+            70,
+            0,
+            4096,
+            200_000,
+            5000,
+            IN_MEMORY_MAX_BYTES,
+            300,
+            900_000,
+            200_000,
+            3 << 20,
+            64,
+            65,
+        ];
+        let mut buffer = Store::file_buffer();
+        let mut files = Vec::new();
+        for (number, length) in lengths.into_iter().enumerate() {
+            let data: Vec<u8> = (0..length).map(|at| (at * 7 + number * 31) as u8).collect();
+            let path = directory.path().join(format!("file{number}"));
+            std::fs::write(&path, &data).unwrap();
+            files.push((data, File::open(path).unwrap()));
+        }
+        // The second time, what is said of the lengths is wrong.
+        for says in [|length: usize| length as u64, |_| 100, |_| 1 << 40] {
+            let given: Vec<_> = files
+                .iter()
+                .map(|(data, file)| (file, says(data.len())))
+                .collect();
+            let contents = store.put_files(&given, &mut buffer).unwrap();
+            assert_eq!(contents.len(), files.len());
+            for ((data, _), content) in files.iter().zip(&contents) {
+                assert_eq!(content, &store.put_bytes(data).unwrap());
+                assert_eq!(&read(&store, content), data);
+            }
         }
     }
 
