@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use osmith_image::layout::{LoadOptions, load};
-use osmith_image::store::{Image, Store};
+use osmith_image::registry::PullPolicy;
+use osmith_image::store::{Image, Store, StoreError};
 use osmith_image::{ImageConfig, IntakeOptions, Location, Platform, Reference};
 use osmith_report::{Event, Failure, Observer, Severity, StepId};
 
-use crate::outside::{Outside, PullPolicy};
+use crate::outside::Outside;
 use crate::plan::{BaseImages, ImageOrigin, MissingImage};
 
 /// The images that a build takes something from.
@@ -56,29 +57,12 @@ impl StoreImages<'_> {
                     note: error.hints().into_iter().next().unwrap_or_default(),
                 })?;
         match &location {
-            Location::Store(reference) => self.named(reference, platform),
+            Location::Store(reference) => self
+                .policy
+                .image(reference, self.store, || self.pull(reference, platform)),
             Location::OciDirectory { path, name } | Location::OciArchive { path, name } => {
                 self.load(path, name, platform)
             }
-        }
-    }
-
-    /// The image of a name: from the store, or from a registry if that is where it may be.
-    fn named(&self, name: &Reference, platform: &Platform) -> Result<Image, MissingImage> {
-        let stored = self.store.image(name);
-        let is_elsewhere = name.domain().is_some_and(|domain| domain != "localhost");
-        match (stored, self.policy) {
-            (Ok(image), PullPolicy::Missing | PullPolicy::Never) => Ok(image),
-            (Ok(image), _) if !is_elsewhere => Ok(image),
-            (Ok(image), PullPolicy::Newer) => Ok(self.pull(name, platform).unwrap_or(image)),
-            (Ok(_), PullPolicy::Always) => self.pull(name, platform),
-            (Err(error), PullPolicy::Never) => Err(missing(&error)),
-            (Err(_), _) if is_elsewhere => self.pull(name, platform),
-            // A name without a registry may be an abbreviation for one with.
-            (Err(error), _) if name.domain().is_none() => {
-                self.pull(name, platform).map_err(|_| missing(&error))
-            }
-            (Err(error), _) => Err(missing(&error)),
         }
     }
 
@@ -123,6 +107,12 @@ impl Observer for Quiet<'_> {
 
     fn interrupted(&self) -> bool {
         self.0.interrupted()
+    }
+}
+
+impl From<StoreError> for MissingImage {
+    fn from(error: StoreError) -> Self {
+        missing(&error)
     }
 }
 

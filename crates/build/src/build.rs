@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use osmith_formats::tree::Timestamp;
+use osmith_image::registry::PullPolicy;
 use osmith_image::store::{Image, Store};
 use osmith_image::{ImageConfig, Reference};
 use osmith_report::{Event, Observer, Outcome, Severity as Loudness, Step, StepId};
@@ -15,7 +16,7 @@ use crate::containerfile::{Diagnostic, Source, parse};
 use crate::context::{Context, IgnorePlaces};
 use crate::error::{BuildError, Findings};
 use crate::execute::{Workplace, execute};
-use crate::outside::{Outside, PullPolicy};
+use crate::outside::Outside;
 use crate::plan::{ImageFormat, NamedContext, Plan, Platforms, Wanted, plan};
 use crate::run::Mount;
 use crate::times::Times;

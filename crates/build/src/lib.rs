@@ -45,5 +45,5 @@ pub use copy::{ArchiveError, BadMode, SelectError};
 pub use elsewhere::{fetch_context, is_repository, unpack_context};
 pub use error::{BuildError, Findings, StepError};
 pub use git::GitError;
-pub use outside::{Outside, OutsideError, PullPolicy};
+pub use outside::{Outside, OutsideError};
 pub use times::Times;

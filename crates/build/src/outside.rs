@@ -27,20 +27,6 @@ pub trait Outside: Sync {
     ) -> Result<Option<Downloaded>, DownloadError>;
 }
 
-/// When base images are fetched that have a registry's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PullPolicy {
-    /// If they are not in the store.
-    #[default]
-    Missing,
-    /// Always.
-    Always,
-    /// Always; if that fails, what is in the store will do.
-    Newer,
-    /// Never.
-    Never,
-}
-
 /// Why an image was not fetched.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]

@@ -14,7 +14,7 @@ mod lint;
 mod machine;
 mod registry;
 
-pub(crate) use build::{BuildArgs, BuildFormat, BuildNetwork, BuildPull};
+pub(crate) use build::{BuildArgs, BuildFormat, BuildNetwork};
 pub(crate) use cache::{CacheArgs, CacheCommand, CacheListArgs, CacheRemoveArgs};
 pub(crate) use container::{
     ExecArgs, LogsArgs, NetworkChoice, PsArgs, RmArgs, RunArgs, StopArgs, SystemdChoice, WhichContainers,
@@ -35,7 +35,8 @@ pub(crate) use machine::{
     UsrOverlayArgs,
 };
 pub(crate) use registry::{
-    CopyArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, PushCompression, RegistryOptions, TransferOptions,
+    CopyArgs, LoginArgs, LogoutArgs, PullArgs, PullWhen, PushArgs, PushCompression, RegistryOptions,
+    TransferOptions,
 };
 
 /// Image mode for Linux: build, test, deploy and manage an operating system defined by a Containerfile.

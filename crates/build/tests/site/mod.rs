@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 
 use osmith_build::plan::{ImageFormat, Platforms};
 use osmith_build::{
-    BuildError, BuiltImage, ContainerfileText, NameService, Outside, OutsideError, PullPolicy, Request,
-    Squash, Times,
+    BuildError, BuiltImage, ContainerfileText, NameService, Outside, OutsideError, Request, Squash, Times,
 };
 use osmith_formats::tree::{Content, Node, Tree};
-use osmith_image::registry::{DownloadError, Downloaded, Validators};
+use osmith_image::registry::{DownloadError, Downloaded, PullPolicy, Validators};
 use osmith_image::store::{Access, Image, Store};
 use osmith_image::{Platform, Reference};
 use osmith_report::{Failure, Observer, Silent, StepId};

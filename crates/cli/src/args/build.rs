@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use osmith_image::Platform;
 
-use super::TransferOptions;
+use super::{PullWhen, TransferOptions};
 
 /// Build an image from a Containerfile
 #[derive(Debug, Args)]
@@ -128,12 +128,12 @@ pub(crate) struct BuildArgs {
         long,
         value_enum,
         value_name = "WHEN",
-        default_value_t = BuildPull::Missing,
+        default_value_t = PullWhen::Missing,
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "always"
     )]
-    pub(crate) pull: BuildPull,
+    pub(crate) pull: PullWhen,
     #[command(flatten)]
     pub(crate) transfer: TransferOptions,
     /// Show no progress
@@ -153,22 +153,6 @@ pub(crate) enum BuildNetwork {
     Default,
     /// Nothing
     None,
-}
-
-/// When base images are fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BuildPull {
-    /// If they are not in the store
-    #[value(alias = "ifnotpresent", alias = "false")]
-    Missing,
-    /// Every time
-    #[value(alias = "true")]
-    Always,
-    /// Every time; if that fails, what is in the store will do
-    #[value(alias = "ifnewer")]
-    Newer,
-    /// Not at all
-    Never,
 }
 
 /// The form of an image.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use osmith_image::registry::PullPolicy;
 
 /// How a registry is reached.
 #[derive(Debug, Clone, Args)]
@@ -36,6 +37,33 @@ pub(crate) struct TransferOptions {
     /// How often to try again what fails on the way
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) retry: u32,
+}
+
+/// When images are fetched that have a registry's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PullWhen {
+    /// If they are not in the store
+    #[value(alias = "ifnotpresent", alias = "false")]
+    Missing,
+    /// Every time
+    #[value(alias = "true")]
+    Always,
+    /// Every time; if that fails, what is in the store will do
+    #[value(alias = "ifnewer")]
+    Newer,
+    /// Not at all
+    Never,
+}
+
+impl From<PullWhen> for PullPolicy {
+    fn from(when: PullWhen) -> Self {
+        match when {
+            PullWhen::Missing => PullPolicy::Missing,
+            PullWhen::Always => PullPolicy::Always,
+            PullWhen::Newer => PullPolicy::Newer,
+            PullWhen::Never => PullPolicy::Never,
+        }
+    }
 }
 
 /// Send an image to a registry

@@ -18,6 +18,7 @@ mod download;
 mod error;
 mod follow;
 mod login;
+mod policy;
 mod proxy;
 mod pull;
 mod push;
@@ -41,6 +42,7 @@ pub use credentials::{
 pub use download::{DownloadError, Downloaded, Validators, download};
 pub use error::{CertificateProblem, RegistryError};
 pub use login::verify_login;
+pub use policy::PullPolicy;
 pub use proxy::{Proxies, ProxySetting};
 pub use pull::{PullOptions, Pulled, Resolved, pull, resolve};
 pub use push::{PushOptions, Pushed, Sent, push};

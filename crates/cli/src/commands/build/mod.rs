@@ -15,8 +15,7 @@ use osmith_build::check::Checked;
 use osmith_build::containerfile::Severity;
 use osmith_build::plan::{ImageFormat, Platforms};
 use osmith_build::{
-    ContainerfileText, NameService, PullPolicy, Request, RunSettings, Squash, Times, build as build_image,
-    check_request,
+    ContainerfileText, NameService, Request, RunSettings, Squash, Times, build as build_image, check_request,
 };
 use osmith_image::store::Store;
 use osmith_report::{Class, Observer};
@@ -24,7 +23,7 @@ use osmith_report::{Class, Observer};
 use super::images::{parse_name, print};
 use super::import::seconds_since_1970;
 use super::transfer::{Quiet, host_platform, write_digest};
-use crate::args::{BuildArgs, BuildFormat, BuildNetwork, BuildPull};
+use crate::args::{BuildArgs, BuildFormat, BuildNetwork};
 use crate::failure::{CommandFailure, CommandResult};
 use context::Place;
 use output::Output;
@@ -57,12 +56,7 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
             (true, false) => Squash::New,
             (false, false) => Squash::Nothing,
         },
-        pull: match args.pull {
-            BuildPull::Missing => PullPolicy::Missing,
-            BuildPull::Always => PullPolicy::Always,
-            BuildPull::Newer => PullPolicy::Newer,
-            BuildPull::Never => PullPolicy::Never,
-        },
+        pull: args.pull.into(),
         contexts: options::contexts(&args.build_context)?,
         secrets: options::secrets(&args.secret)?,
         agents: options::agents(&args.ssh)?,
