@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::ListFormat;
+use super::{ListFormat, PullWhen, TransferOptions};
 use crate::commands::container::options::{Capabilities, Environment, Mounted, Published, TemporaryFolder};
 
 /// Run a command, or a whole system, in a container of an image
@@ -20,6 +20,7 @@ Examples:
   osmith run --rm localhost/webserver cat /etc/os-release
   osmith run --rm -it localhost/webserver bash
   osmith run -d -p 8080:80 --name web localhost/webserver
+  osmith run --rm --pull newer registry.example.org/os/base:13 cat /etc/os-release
   osmith run --rm --network none -v $PWD:/src:ro -w /src localhost/tools make check")]
 pub(crate) struct RunArgs {
     /// Start it and return; prints the container's ID
@@ -85,6 +86,14 @@ pub(crate) struct RunArgs {
     /// How long it may take to stop before it is killed
     #[arg(long, value_name = "SECONDS", default_value_t = osmith_container::specification::STOP_TIMEOUT_SECONDS)]
     pub(crate) stop_timeout: u32,
+    /// When the image is fetched, if it has a registry's name
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = PullWhen::Missing)]
+    pub(crate) pull: PullWhen,
+    #[command(flatten)]
+    pub(crate) transfer: TransferOptions,
+    /// Show no progress of fetching
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
     pub(crate) help: Option<bool>,

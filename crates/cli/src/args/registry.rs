@@ -42,7 +42,7 @@ pub(crate) struct TransferOptions {
 /// When images are fetched that have a registry's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PullWhen {
-    /// If they are not in the store
+    /// If not in the store
     #[value(alias = "ifnotpresent", alias = "false")]
     Missing,
     /// Every time

@@ -8,7 +8,7 @@ use osmith_image::registry::{
     Client, Credential, CredentialsError, PullOptions, PushOptions, erase_all_credentials, erase_credential,
     pull as pull_image, push as push_image, resolve, store_credential, verify_login,
 };
-use osmith_image::store::{Encoding, Store};
+use osmith_image::store::{Encoding, Image, Store};
 use osmith_image::{ImageConfig, Platform, Reference, ReferenceError, host_architecture};
 use osmith_report::{Class, Event, Failure, Observer, Outcome, Severity, Step, StepId};
 
@@ -66,34 +66,48 @@ pub(crate) fn pull(args: &PullArgs, store: &Store, observer: &dyn Observer) -> C
         observer,
         quiet: args.quiet,
     };
-    let titles: Vec<_> = names.iter().map(|name| format!("pull {name}")).collect();
-    let pulled = steps(&quiet, &titles, |step, index| {
-        let name = names
-            .get(index)
-            .ok_or_else(|| CommandFailure::new(Class::Internal, "a step without a name"))?;
-        pull_one(&client, name, &platform, store, &quiet, step)
-    })?;
-    pulled.iter().try_for_each(|id| print(&format!("{id}\n")))
+    let pulled = pull_each(&client, &names, &platform, store, &quiet)?;
+    pulled
+        .iter()
+        .try_for_each(|image| print(&format!("{}\n", image.id())))
 }
 
-fn pull_one(
+/// Fetches an image for a command that goes on with it.
+pub(super) fn fetch_one(
     client: &Client,
     name: &Reference,
     platform: &Platform,
     store: &Store,
     observer: &dyn Observer,
-    step: StepId,
-) -> Result<(String, String), Box<dyn Failure>> {
-    let resolved = resolve(client, name, platform, observer)?;
-    let pulled = pull_image(client, &resolved, store, &PullOptions::default(), observer, step)?;
-    let transferred = pulled.transferred;
-    let summary = format!(
-        "{} fetched; {} written, {} there already",
-        size::render(transferred.fetched_bytes),
-        size::render(transferred.written_bytes),
-        size::render(transferred.present_bytes)
-    );
-    Ok((pulled.image.id().to_string(), summary))
+) -> Result<Image, Box<dyn Failure>> {
+    let pulled = pull_each(client, std::slice::from_ref(name), platform, store, observer)?;
+    let only = pulled.into_iter().next();
+    only.ok_or_else(|| CommandFailure::new(Class::Internal, "a step without an image").into())
+}
+
+fn pull_each(
+    client: &Client,
+    names: &[Reference],
+    platform: &Platform,
+    store: &Store,
+    observer: &dyn Observer,
+) -> Result<Vec<Image>, Box<dyn Failure>> {
+    let titles: Vec<_> = names.iter().map(|name| format!("pull {name}")).collect();
+    steps(observer, &titles, |step, index| {
+        let name = names
+            .get(index)
+            .ok_or_else(|| CommandFailure::new(Class::Internal, "a step without a name"))?;
+        let resolved = resolve(client, name, platform, observer)?;
+        let pulled = pull_image(client, &resolved, store, &PullOptions::default(), observer, step)?;
+        let transferred = pulled.transferred;
+        let summary = format!(
+            "{} fetched; {} written, {} there already",
+            size::render(transferred.fetched_bytes),
+            size::render(transferred.written_bytes),
+            size::render(transferred.present_bytes)
+        );
+        Ok((pulled.image, summary))
+    })
 }
 
 pub(crate) fn login(args: &LoginArgs, observer: &dyn Observer) -> CommandResult {

@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use osmith_testing::oracle;
+use osmith_testing::registry::Registry;
 
 use super::person::{PATIENCE, Person};
 use super::program::{clean, said};
@@ -43,6 +44,68 @@ fn a_command_in_the_foreground() {
         cat.stdin.take().unwrap().write_all(b"typed").unwrap();
         let echoed = cat.wait_with_output().unwrap();
         assert_eq!(echoed.stdout, b"typed");
+        person.require_nothing_left();
+    }
+}
+
+#[test]
+fn an_image_that_is_not_in_the_store_is_fetched() {
+    for person in [Person::root(), Person::ordinary()].into_iter().flatten() {
+        let Some(registry) = Registry::start() else {
+            return;
+        };
+        let there = format!("{}/box", registry.address());
+        let absent = format!("{}/absent", registry.address());
+        person.ok(&["push", "--quiet", "--tls-verify=false", "box", &there]);
+        person.ok(&["rmi", "box"]);
+        // As if the store had never been.
+        fs::rename(person.place.store(), person.place.path().join("other-store")).unwrap();
+        let run = |options: &[&str], image: &str| {
+            let words = [
+                &[
+                    "run",
+                    "--rm",
+                    "--network",
+                    "none",
+                    "--tls-verify=false",
+                    "--retry",
+                    "0",
+                ],
+                options,
+                &[image, "sh", "-c", "echo ran"],
+            ]
+            .concat();
+            let output = person.output(&words);
+            (
+                String::from_utf8(output.stdout).unwrap(),
+                String::from_utf8(output.stderr).unwrap(),
+                output.status.code(),
+            )
+        };
+        let ran = |options: &[&str], image: &str| {
+            let (printed, errors, status) = run(options, image);
+            assert_eq!((printed.as_str(), status), ("ran\n", Some(0)), "{errors}");
+            errors
+        };
+        let refused = |options: &[&str], image: &str| {
+            let (printed, errors, status) = run(options, image);
+            assert_eq!((printed.as_str(), status), ("", Some(125)), "{errors}");
+            errors
+        };
+        assert!(refused(&["--pull", "never"], &there).contains("no image store"));
+        assert!(ran(&[], &there).contains(&format!("pull {there}")));
+        assert_eq!(ran(&[], &there), "");
+        assert!(ran(&["--pull", "always"], &there).contains(&format!("pull {there}")));
+        assert_eq!(ran(&["--pull", "always", "--quiet"], &there), "");
+        assert!(refused(&[], &absent).contains("has no image"));
+        assert!(refused(&["--pull", "never"], &absent).contains("there is no image"));
+        drop(registry);
+        assert_eq!(ran(&[], &there), "");
+        assert_ne!(ran(&["--pull", "newer"], &there), "");
+        refused(&["--pull", "always"], &there);
+        refused(&["--pull", "always"], "localhost/box");
+        person.ok(&["tag", &there, "localhost/box"]);
+        assert_eq!(ran(&["--pull", "always"], "localhost/box"), "");
         person.require_nothing_left();
     }
 }

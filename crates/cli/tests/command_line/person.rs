@@ -96,7 +96,10 @@ impl Person {
         };
         command.args(words).current_dir(self.place.path());
         let mut command = clean(command);
-        command.env("OSMITH_STORE", self.place.store());
+        command
+            .env("OSMITH_STORE", self.place.store())
+            .env("HOME", self.place.path())
+            .env("CONTAINERS_REGISTRIES_CONF", "/dev/null");
         command
     }
 

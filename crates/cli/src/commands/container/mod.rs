@@ -2,6 +2,7 @@
 
 mod cgroups;
 mod exec;
+mod fetch;
 mod list;
 mod logs;
 pub(crate) mod options;

@@ -7,10 +7,12 @@ use osmith_container::life::Containers;
 use osmith_container::signal;
 use osmith_container::specification::{NetworkMode, Specification, SystemdMode, Wishes};
 use osmith_container::supervise::{Surroundings, detached, foreground};
+use osmith_image::{Reference, Sha256Digest};
+
 use osmith_image::store::{Access, Store};
 use osmith_report::Class;
 
-use super::{NoStatus, Own, cgroups, finish, options};
+use super::{NoStatus, Own, cgroups, fetch, finish, options};
 use crate::args::{Global, NetworkChoice, RunArgs, SystemdChoice};
 use crate::commands::images::{parse_name, print};
 use crate::failure::CommandFailure;
@@ -26,7 +28,10 @@ pub(crate) fn run(args: &RunArgs, global: &Global, console: &Console) -> ExitCod
 
 fn run_container(args: &RunArgs, global: &Global, console: &Console) -> Result<u8, NoStatus> {
     let path = location::store(global)?;
-    let cgroups = match plan(args, &Store::open(&path, Access::ReadOnly)?)?.systemd {
+    let name = parse_name(&args.image)?;
+    let image = fetch::image(args, &name, &path, console)?;
+    let planned = plan(args, &name, &image, &Store::open(&path, Access::ReadOnly)?)?;
+    let cgroups = match planned.systemd {
         true => cgroups::for_containers()?,
         false => None,
     };
@@ -34,7 +39,7 @@ fn run_container(args: &RunArgs, global: &Global, console: &Console) -> Result<u
     let store = Store::open(&path, Access::ReadWrite)?;
     let containers = Containers::new(store.containers_path());
     containers.sweep(&store)?;
-    let specification = plan(args, &store)?;
+    let specification = plan(args, &name, &image, &store)?;
     let (container, lock) = containers.create(&store, args.name.as_deref(), specification)?;
     let surroundings = Surroundings {
         resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
@@ -58,11 +63,15 @@ fn run_container(args: &RunArgs, global: &Global, console: &Console) -> Result<u
 }
 
 /// What the container is to be.
-fn plan(args: &RunArgs, store: &Store) -> Result<Specification, NoStatus> {
-    let name = parse_name(&args.image)?;
-    let image = store.image(&name)?;
+fn plan(
+    args: &RunArgs,
+    name: &Reference,
+    image: &Sha256Digest,
+    store: &Store,
+) -> Result<Specification, NoStatus> {
+    let image = store.image_of_digest(image)?;
     let full_name = store
-        .resolve(&name)?
+        .resolve(name)?
         .map_or(args.image.clone(), |name| name.to_string());
     Ok(Specification::new(&full_name, &image, wishes(args)?)?)
 }
