@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use osmith_image::store::Image;
 use osmith_image::{RuntimeConfig, Sha256Digest};
-use osmith_sys::sandbox::DEFAULT_CAPABILITIES;
+use osmith_sys::sandbox;
 use serde::{Deserialize, Serialize};
 
 use crate::{ContainerError, signal, systemd};
@@ -206,7 +206,7 @@ impl Specification {
             network: wishes.network,
             ports: wishes.ports,
             volumes: wishes.volumes,
-            capabilities: (DEFAULT_CAPABILITIES | wishes.added_capabilities) & !wishes.dropped_capabilities,
+            capabilities: sandbox::capabilities(wishes.added_capabilities, wishes.dropped_capabilities),
             systemd,
             stop_signal: stop_signal(config, wishes.stop_signal, systemd)?,
             stop_timeout_seconds: wishes.stop_timeout_seconds,

@@ -50,6 +50,16 @@ use messages::{Order, Report};
 /// The capabilities a RUN step has (those of podman): CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID,
 /// SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, SETFCAP.
 pub const DEFAULT_CAPABILITIES: u64 = 0x8004_05fb;
+/// All there are: up to CHECKPOINT_RESTORE.
+pub const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
+
+/// [`DEFAULT_CAPABILITIES`] with others added and some dropped. If all are dropped, those remain that are added.
+pub fn capabilities(added: u64, dropped: u64) -> u64 {
+    match dropped & ALL_CAPABILITIES == ALL_CAPABILITIES {
+        true => added,
+        false => (DEFAULT_CAPABILITIES | added) & !dropped,
+    }
+}
 
 /// What to run, and in which surroundings. Paths of the machine are absolute.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -349,5 +359,18 @@ mod optional_path_bytes {
     ) -> Result<Option<PathBuf>, D::Error> {
         let bytes = Option::<Vec<u8>>::deserialize(deserializer)?;
         Ok(bytes.map(|bytes| OsString::from_vec(bytes).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_added_and_dropped() {
+        assert_eq!(capabilities(0, 0), DEFAULT_CAPABILITIES);
+        assert_eq!(capabilities(1 << 21, 1), (DEFAULT_CAPABILITIES | 1 << 21) & !1);
+        assert_eq!(capabilities(ALL_CAPABILITIES, 2), ALL_CAPABILITIES & !2);
+        assert_eq!(capabilities(1, ALL_CAPABILITIES), 1);
     }
 }
