@@ -18,7 +18,7 @@ use crate::error::{BuildError, Findings};
 use crate::execute::{Workplace, execute};
 use crate::outside::Outside;
 use crate::plan::{ImageFormat, NamedContext, Plan, Platforms, Wanted, plan};
-use crate::run::Mount;
+use crate::run::{DEFAULT_CAPABILITIES, Mount};
 use crate::times::Times;
 
 /// A Containerfile's text.
@@ -35,10 +35,10 @@ pub struct ContainerfileText {
 /// How commands that have a network find names.
 #[derive(Debug, Clone, Default)]
 pub struct NameService {
-    /// What they see as `/etc/resolv.conf`.
-    pub resolv_conf: Vec<u8>,
-    /// What they see as `/etc/hosts`.
-    pub hosts: Vec<u8>,
+    /// What they see as `/etc/resolv.conf`, if not the image's.
+    pub resolv_conf: Option<Vec<u8>>,
+    /// What they see as `/etc/hosts`, if not the image's.
+    pub hosts: Option<Vec<u8>>,
 }
 
 /// What a name in `--from` or FROM stands for.
@@ -76,6 +76,8 @@ pub enum Squash {
 pub struct RunSettings {
     /// Whether those have a network that do not say that they have none.
     pub network: bool,
+    /// The capabilities they may have, as a bit mask.
+    pub capabilities: u64,
     /// Variables that name the proxies of this machine; neither history nor cache know them.
     pub proxies: Vec<(String, String)>,
     /// Files and directories of this machine that they see. What is there is not looked at: a change does not make a
@@ -87,6 +89,7 @@ impl Default for RunSettings {
     fn default() -> Self {
         RunSettings {
             network: true,
+            capabilities: DEFAULT_CAPABILITIES,
             proxies: Vec::new(),
             volumes: Vec::new(),
         }
@@ -108,6 +111,8 @@ pub struct Request {
     pub build_args: BTreeMap<String, String>,
     /// The stage to build, by name or number; the last one if not given.
     pub target: Option<String>,
+    /// What the first FROM is to name.
+    pub first_base: Option<String>,
     /// Which layers become one.
     pub squash: Squash,
     /// When base images are fetched.
@@ -136,8 +141,14 @@ pub struct Request {
     pub annotations: BTreeMap<String, String>,
     /// Whether the annotations of the base image are taken over.
     pub inherits_annotations: bool,
+    /// Annotations that the image is not to have.
+    pub unset_annotations: Vec<String>,
     /// Labels beside those of the Containerfile.
     pub labels: BTreeMap<String, String>,
+    /// Labels of base image and Containerfile that the image is not to have.
+    pub unset_labels: Vec<String>,
+    /// Whether nothing is said of how the image was made.
+    pub omits_history: bool,
     /// For RUN.
     pub name_service: NameService,
     /// For RUN.
@@ -154,6 +165,7 @@ impl Request {
         Wanted {
             build_args: self.build_args.clone(),
             target: self.target.clone(),
+            first_base: self.first_base.clone(),
             platforms: self.platforms.clone(),
             is_platform_given: self.is_platform_given,
             contexts: self
@@ -255,7 +267,9 @@ pub fn build(
         &request.platforms.target.os,
     );
     let mut config = target.map_or(empty, |stage| stage.config.clone());
-    config.config.labels.extend(request.labels.clone());
+    let labels = &mut config.config.labels;
+    labels.retain(|name, _| !request.unset_labels.contains(name));
+    labels.extend(request.labels.clone());
     set_variables(&mut config, request);
     let image = commit(store, request, &config, built, observer);
     let (outcome, summary) = match &image {

@@ -27,10 +27,12 @@ pub(crate) fn run_spec(
     let mut mounts = Vec::new();
     let mut file = |path: &str, mode: u32, bytes: &[u8]| mounts.push(Mount::file(path, mode, bytes));
     let network = run.network && request.run.network;
-    if network {
-        file("/etc/resolv.conf", 0o644, &request.name_service.resolv_conf);
+    if let (true, Some(text)) = (network, &request.name_service.resolv_conf) {
+        file("/etc/resolv.conf", 0o644, text);
     }
-    file("/etc/hosts", 0o644, &request.name_service.hosts);
+    if let Some(text) = &request.name_service.hosts {
+        file("/etc/hosts", 0o644, text);
+    }
     let argv = match &run.script {
         Some((name, text)) => {
             let path = format!("{SCRIPT_DIRECTORY}/{name}");
@@ -73,6 +75,7 @@ pub(crate) fn run_spec(
         },
         hostname: HOST_NAME.to_owned(),
         network: if network { Network::Host } else { Network::None },
+        capabilities: request.run.capabilities,
         mounts,
         trees: shown.trees.clone(),
     })

@@ -35,7 +35,12 @@ pub(crate) fn commit(
     let created = created(store, request, &key)?;
     let text = rfc3339(created);
     config.created = Some(text.clone());
+    let base_layers = built.base_layers;
+    complete_history(&mut config.history, base_layers);
     config.history.extend(history(&built, &text));
+    if request.omits_history {
+        config.history.clear();
+    }
     let parts = ImageParts {
         config,
         layers: built.sources.clone(),
@@ -95,6 +100,13 @@ fn history(built: &Built, created: &str) -> Vec<History> {
     built.past.iter().enumerate().map(entry).collect()
 }
 
+/// A base image may say less of its layers than there are: nothing, for instance. The others get an entry each, so that
+/// what is said of new layers is said of them.
+fn complete_history(history: &mut Vec<History>, layers: usize) {
+    let described = history.iter().filter(|entry| !entry.empty_layer).count();
+    history.extend((described..layers).map(|_| History::default()));
+}
+
 /// The base image's annotations, what is said of every image, and what was asked for.
 fn annotations(request: &Request, built: &Built, created: &str) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::new();
@@ -106,6 +118,7 @@ fn annotations(request: &Request, built: &Built, created: &str) -> BTreeMap<Stri
         annotations.insert(BASE_DIGEST.to_owned(), image.manifest_digest.to_string());
     }
     annotations.insert(CREATED.to_owned(), created.to_owned());
+    annotations.retain(|name, _| !request.unset_annotations.contains(name));
     annotations.extend(request.annotations.clone());
     annotations
 }

@@ -13,6 +13,7 @@ use crate::draft::Draft;
 use crate::error::StepError;
 use crate::key::{self, Key, KeyHasher};
 use crate::plan::{Run, Transfer, Unpacking};
+use crate::run::DEFAULT_CAPABILITIES;
 
 /// A stage while it is built.
 pub(crate) struct Stage<'b> {
@@ -111,6 +112,7 @@ impl<'b> Stage<'b> {
             .bytes(&run.workdir)
             .bytes(&run.user)
             .list((run.network && self.request.run.network).then_some("network"))
+            .option(other_capabilities(self.request.run.capabilities))
             .list(
                 self.request
                     .run
@@ -302,4 +304,9 @@ impl<'b> Stage<'b> {
 
 fn is_directory_step(history: &str) -> bool {
     history.contains("#(nop) WORKDIR") || history.contains("#(nop) VOLUME")
+}
+
+/// What a key says of capabilities: nothing if they are the usual ones.
+fn other_capabilities(mask: u64) -> Option<[u8; 8]> {
+    (mask != DEFAULT_CAPABILITIES).then(|| mask.to_le_bytes())
 }

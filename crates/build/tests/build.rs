@@ -2,6 +2,7 @@
 
 mod site;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -307,5 +308,43 @@ fn bases_in_layouts() {
         other
             .fails("FROM oci:does/not/exist\n")
             .starts_with("Input: Containerfile:1:6: ")
+    );
+}
+
+#[test]
+fn what_an_image_is_not_to_say() {
+    let site = Site::new(&[("a.txt", "a")]);
+    let mut base = site.request("FROM scratch\nLABEL kept=1 gone=2\nCOPY a.txt /\nCOPY a.txt /b\n");
+    base.tags = vec!["localhost/base".parse().unwrap()];
+    base.annotations.insert("of.base".to_owned(), "x".to_owned());
+    base.omits_history = true;
+    let base = build(&site.store, &base, &Silent).unwrap().image;
+    assert_eq!((base.config.history.len(), base.manifest.layers.len()), (0, 2));
+
+    let mut request = site.request("FROM localhost/nothing\nLABEL gone=3 own=4\nCOPY a.txt /c\n");
+    request.first_base = Some("localhost/base".to_owned());
+    request.unset_labels = vec!["gone".to_owned()];
+    request.unset_annotations = vec![
+        "of.base".to_owned(),
+        "org.opencontainers.image.created".to_owned(),
+    ];
+    let child = build(&site.store, &request, &Silent).unwrap().image;
+    let names = |map: &BTreeMap<String, String>| map.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&child.config.config.labels), ["kept", "own"]);
+    assert_eq!(
+        names(&child.manifest.annotations),
+        [
+            "org.opencontainers.image.base.digest",
+            "org.opencontainers.image.base.name"
+        ]
+    );
+    // What the base does not say of its layers is said by nobody.
+    let history = child.config.history.iter();
+    let said: Vec<_> = history
+        .map(|entry| (entry.created_by.is_some(), entry.empty_layer))
+        .collect();
+    assert_eq!(
+        said,
+        [(false, false), (false, false), (true, true), (true, false)]
     );
 }

@@ -29,6 +29,7 @@ fn checked(text: &str) -> Checked {
     let wanted = Wanted {
         build_args: BTreeMap::new(),
         target: None,
+        first_base: None,
         platforms: Platforms {
             target: platform.clone(),
             build: platform,

@@ -6,6 +6,7 @@ mod site;
 use std::sync::Mutex;
 
 use osmith_build::Request;
+use osmith_build::run::DEFAULT_CAPABILITIES;
 use osmith_report::{Event, Observer, Outcome, Silent};
 use site::{Site, build, busybox_site as site, told};
 
@@ -223,4 +224,22 @@ fn a_stage_that_fails_ends_the_others() {
         "{told}"
     );
     assert!(begun.elapsed() < std::time::Duration::from_secs(30));
+}
+
+#[test]
+fn rights_are_what_was_asked_for_and_are_in_the_key() {
+    let Some(site) = site() else { return };
+    let text = "FROM localhost/base\nRUN grep CapBnd /proc/self/status\n";
+    let mask = |lines: &[String]| {
+        let digits = lines.first().and_then(|line| line.split_whitespace().nth(1));
+        u64::from_str_radix(digits.unwrap(), 16).unwrap()
+    };
+    let mut request = site.request(text);
+    assert_eq!(mask(&run(&site, &request).0), DEFAULT_CAPABILITIES);
+    request.run.capabilities = DEFAULT_CAPABILITIES & !1;
+    let (lines, outcomes) = run(&site, &request);
+    assert_eq!(mask(&lines), DEFAULT_CAPABILITIES & !1);
+    assert!(!outcomes.contains(&Outcome::Cached));
+    request.run.capabilities = DEFAULT_CAPABILITIES;
+    assert!(run(&site, &request).1.contains(&Outcome::Cached));
 }

@@ -10,7 +10,9 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use osmith_build::run::{BuildRoot, Exit, LowerKind, Mount, Network, RunError, RunSpec, User};
+use osmith_build::run::{
+    BuildRoot, DEFAULT_CAPABILITIES, Exit, LowerKind, Mount, Network, RunError, RunSpec, User,
+};
 use osmith_container::root::RootError;
 use osmith_formats::tree::{Content, Device, Inode, InodeId, Metadata, Node, Timestamp, Tree};
 use osmith_image::layer::{Entry, Layer, LayerNode, apply};
@@ -217,6 +219,7 @@ impl Fixture {
             user: User::ROOT,
             hostname: "build".into(),
             network: Network::None,
+            capabilities: DEFAULT_CAPABILITIES,
             mounts: vec![
                 file("/etc/resolv.conf", "nameserver 192.0.2.1\n"),
                 file("/etc/hosts", "127.0.0.1 localhost\n"),

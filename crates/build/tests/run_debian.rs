@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use osmith_build::run::{BuildRoot, Mount, Network, RunSpec, User};
+use osmith_build::run::{BuildRoot, DEFAULT_CAPABILITIES, Mount, Network, RunSpec, User};
 use osmith_image::layer::{Layer, apply, empty_tree};
 use osmith_image::store::{Access, Store};
 use osmith_image::tar::{Limits, read_layer};
@@ -90,6 +90,7 @@ fn spec(script: &str) -> RunSpec {
         user: User::ROOT,
         hostname: "build".into(),
         network: Network::Host,
+        capabilities: DEFAULT_CAPABILITIES,
         mounts: vec![shown("/etc/resolv.conf"), shown("/etc/hosts")],
         trees: Vec::new(),
     }

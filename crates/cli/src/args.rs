@@ -8,6 +8,7 @@ mod build;
 mod cache;
 mod container;
 mod disk;
+mod foreign;
 mod image;
 mod image_builder;
 mod lint;

@@ -22,7 +22,10 @@ pub fn plan(file: Read<'_>, wanted: &Wanted, images: &mut dyn BaseImages) -> Res
         automatic: scope::automatic(&wanted.platforms, wanted.target.as_deref().unwrap_or("default")),
         ..Globals::default()
     };
-    let stages = stages::split(file, &mut globals, &mut findings);
+    let mut stages = stages::split(file, &mut globals, &mut findings);
+    if let (Some(first), Some(base)) = (stages.first_mut(), &wanted.first_base) {
+        first.base.clone_from(base);
+    }
     if let Some(stage) = stages.get(MAX_STAGES) {
         return Err(vec![Diagnostic::error(
             stage.from.span,

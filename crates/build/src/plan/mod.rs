@@ -46,6 +46,8 @@ pub struct Wanted {
     pub build_args: BTreeMap<String, String>,
     /// The stage to build; the last one if not given.
     pub target: Option<String>,
+    /// What the first FROM is to name, if not what it does.
+    pub first_base: Option<String>,
     /// The platforms.
     pub platforms: Platforms,
     /// Whether the target platform was asked for, or is that of this machine for want of another.

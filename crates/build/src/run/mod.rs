@@ -22,12 +22,12 @@ use osmith_formats::tree::{Content, Tree};
 use osmith_image::layer::Layer;
 use osmith_image::store::Store;
 use osmith_report::{Event, Observer, StepId, Stream};
-use osmith_sys::sandbox::{DEFAULT_CAPABILITIES, Init, Lower, Root, Sandbox, Streams};
+use osmith_sys::sandbox::{Init, Lower, Root, Sandbox, Streams};
 use osmith_sys::{OsError, process};
 
 pub use error::RunError;
 pub use osmith_container::root::LowerKind;
-pub use osmith_sys::sandbox::{Exit, Mount, Network, Source, User};
+pub use osmith_sys::sandbox::{DEFAULT_CAPABILITIES, Exit, Mount, Network, Source, User};
 
 /// A command and its surroundings.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub struct RunSpec {
     pub hostname: String,
     /// What it may reach.
     pub network: Network,
+    /// The capabilities it may have, as a bit mask.
+    pub capabilities: u64,
     /// What it sees and what is in no layer: name service configuration, the script of a heredoc, caches, secrets.
     pub mounts: Vec<Mount>,
     /// Trees that it sees.
@@ -218,7 +220,7 @@ impl Work<'_> {
             user: spec.user.clone(),
             hostname: spec.hostname.clone(),
             network: spec.network,
-            capabilities: DEFAULT_CAPABILITIES,
+            capabilities: spec.capabilities,
             mounts: spec.mounts.clone(),
             init: Init::Reaper,
             streams: Streams::Output,

@@ -2,11 +2,14 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use osmith_image::Platform;
 
+use super::foreign::ForeignOptions;
 use super::{PullWhen, TransferOptions};
+use crate::commands::container::options::Capabilities;
 
 /// Build an image from a Containerfile
 #[derive(Debug, Args)]
@@ -45,8 +48,20 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "STAGE")]
     pub(crate) target: Option<String>,
     /// The kind of machine that the image is for, such as linux/arm64 [default: this one]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["os", "arch", "variant"])]
     pub(crate) platform: Option<Platform>,
+    /// The same in parts: the processor
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) arch: Option<String>,
+    /// The variant of the processor
+    #[arg(long, value_name = "VARIANT")]
+    pub(crate) variant: Option<String>,
+    /// The system
+    #[arg(long, value_name = "OS")]
+    pub(crate) os: Option<String>,
+    /// What the first FROM is to name
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) from: Option<String>,
     /// Show a file or variable to RUN --mount=type=secret; it is in no layer, history or cache key
     #[arg(long, value_name = "id=ID[,src=FILE|,env=VARIABLE]")]
     pub(crate) secret: Vec<String>,
@@ -84,9 +99,21 @@ pub(crate) struct BuildArgs {
     /// Set a label; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) label: Vec<String>,
+    /// Take a label of the base image or the Containerfile out of the image; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) unsetlabel: Vec<String>,
     /// Set an annotation of the manifest; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) annotation: Vec<String>,
+    /// Take an annotation of the base image out of the manifest; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) unsetannotation: Vec<String>,
+    /// Whether an annotation says when the image was made
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) created_annotation: bool,
+    /// Say nothing of how the image was made
+    #[arg(long)]
+    pub(crate) omit_history: bool,
     /// Whether the annotations of the base image are taken over
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) inherit_annotations: bool,
@@ -96,8 +123,14 @@ pub(crate) struct BuildArgs {
     /// Take a variable out of the image
     #[arg(long, value_name = "NAME")]
     pub(crate) unsetenv: Vec<String>,
-    /// The network of RUN steps
-    #[arg(long, value_enum, default_value_t = BuildNetwork::Default, value_name = "NETWORK")]
+    /// Give RUN steps a capability beyond the usual ones, or ALL; repeatable
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) cap_add: Vec<Capabilities>,
+    /// Take a capability away from RUN steps, or ALL; repeatable
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) cap_drop: Vec<Capabilities>,
+    /// The network of RUN steps: host, which is this machine's, or none
+    #[arg(long, default_value = "host", value_name = "NETWORK")]
     pub(crate) network: BuildNetwork,
     /// Give RUN steps the variables that name this machine's proxies
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
@@ -105,18 +138,24 @@ pub(crate) struct BuildArgs {
     /// Tell RUN steps the address of a host
     #[arg(long, value_name = "HOST:IP")]
     pub(crate) add_host: Vec<String>,
+    /// Leave RUN steps the image's own /etc/hosts
+    #[arg(long, conflicts_with = "add_host")]
+    pub(crate) no_hosts: bool,
+    /// Tell RUN steps the address of a name server, in the place of this machine's; none leaves them the image's own
+    /// /etc/resolv.conf; repeatable
+    #[arg(long, value_name = "IP|none")]
+    pub(crate) dns: Vec<String>,
+    /// Tell RUN steps in which domain names are looked for; repeatable
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dns_search: Vec<String>,
+    /// An option of RUN steps' /etc/resolv.conf, such as timeout:1; repeatable
+    #[arg(long, value_name = "OPTION")]
+    pub(crate) dns_option: Vec<String>,
     /// Show a file or directory of this machine to RUN steps
     #[arg(short, long, value_name = "HERE:THERE[:ro]")]
     pub(crate) volume: Vec<String>,
-    /// What podman's builds take and what is so here in any case
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", require_equals = true)]
-    pub(crate) layers: Option<bool>,
-    /// The same
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", require_equals = true)]
-    pub(crate) rm: Option<bool>,
-    /// The same
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", require_equals = true)]
-    pub(crate) force_rm: Option<bool>,
+    #[command(flatten)]
+    pub(crate) foreign: ForeignOptions,
     /// Write the ID of the image to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
@@ -146,13 +185,27 @@ pub(crate) struct BuildArgs {
 }
 
 /// What RUN steps reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BuildNetwork {
     /// This machine's network
-    #[value(alias = "host")]
-    Default,
+    Host,
     /// Nothing
     None,
+}
+
+impl FromStr for BuildNetwork {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "host" | "default" => Ok(BuildNetwork::Host),
+            "none" => Ok(BuildNetwork::None),
+            "private" | "pasta" | "slirp4netns" | "bridge" => Err(
+                "RUN steps have no network of their own, as containers of 'osmith run' do: expected host or none".to_owned(),
+            ),
+            _ => Err("expected host or none".to_owned()),
+        }
+    }
 }
 
 /// The form of an image.

@@ -154,3 +154,79 @@ fn kept_directories_are_listed_and_removed() {
     });
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
 }
+
+#[test]
+fn options_that_there_are_not_say_why() {
+    let place = place();
+    insta::assert_snapshot!(place.transcript(&[
+        "build --layers --rm=false --force-rm --identity-label=false --security-opt label=disable --target x context",
+        "build --isolation chroot context",
+        "build -m 4g context",
+        "build --cache-from registry.example.org/cache context",
+        "build --userns host context",
+        "build --security-opt seccomp=profile.json context",
+        "build --device /dev/fuse context",
+        "build --cpp-flag -DX context",
+        "build --ulimit nofile=4096 context",
+        "build --layers=false context",
+        "build --stdin context",
+        "build --network private context",
+        "build --network ns:/run/netns/x context",
+        "build --format v2s1 context",
+        "build --cap-add NET_ADMIN,FLY context",
+        "build --dns here context",
+        "build --dns none --dns-search example.org context",
+        "build --network none --dns 192.0.2.1 context",
+        "build --arch amd64 --platform linux/amd64 context",
+        "build --no-hosts --add-host a:192.0.2.1 context",
+    ]));
+}
+
+#[test]
+fn what_commands_are_told_of_names_and_rights() {
+    let Some(busybox) = oracle::require("busybox") else {
+        return;
+    };
+    if !oracle::require_root("RUN") {
+        return;
+    }
+    let place = place();
+    fs::copy(busybox, place.path().join("context/busybox")).unwrap();
+    place.file("context/hosts", "192.0.2.9 of-the-image\n");
+    place.file(
+        "context/Containerfile",
+        "FROM scratch\nCOPY busybox /\nCOPY hosts /etc/hosts\nCOPY hosts /etc/resolv.conf\n\
+         RUN [\"/busybox\", \"grep\", \"-h\", \"\", \"/etc/hosts\", \"/etc/resolv.conf\"]\n\
+         RUN [\"/busybox\", \"grep\", \"CapBnd\", \"/proc/self/status\"]\n",
+    );
+    let told = |options: &str| {
+        let line = format!("--progress plain build --no-cache {options} context");
+        let output = place.command(&line).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{text}");
+        text
+    };
+    let text =
+        told("--dns 192.0.2.53 --dns-search lan.example --dns-option timeout:1 --add-host there:192.0.2.8");
+    for line in [
+        "nameserver 192.0.2.53",
+        "search lan.example",
+        "options timeout:1",
+        "192.0.2.8\tthere",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains("of-the-image"), "{text}");
+    let text = told("--dns none --no-hosts --cap-drop all --cap-add CAP_CHOWN");
+    assert_eq!(text.matches("192.0.2.9 of-the-image").count(), 2, "{text}");
+    assert!(text.contains("0000000000000001"), "{text}");
+    let config = |options: &str| {
+        place.ok(&format!(
+            "build -q {options} -t localhost/arch -f nothing context"
+        ));
+        said(&mut place.command("inspect localhost/arch"))
+    };
+    place.file("nothing", "FROM scratch\n");
+    assert!(config("--arch arm --variant v7").contains("\"arm\""));
+    assert!(config("--arch aarch64").contains("\"arm64\""));
+}

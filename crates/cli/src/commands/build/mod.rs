@@ -4,6 +4,7 @@ mod context;
 mod options;
 mod output;
 mod outside;
+mod surroundings;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _};
@@ -14,16 +15,14 @@ use std::{env, fs};
 use osmith_build::check::Checked;
 use osmith_build::containerfile::Severity;
 use osmith_build::plan::{ImageFormat, Platforms};
-use osmith_build::{
-    ContainerfileText, NameService, Request, RunSettings, Squash, Times, build as build_image, check_request,
-};
+use osmith_build::{ContainerfileText, Request, Squash, Times, build as build_image, check_request};
 use osmith_image::store::Store;
 use osmith_report::{Class, Observer};
 
 use super::images::{parse_name, print};
 use super::import::seconds_since_1970;
 use super::transfer::{Quiet, host_platform, write_digest};
-use crate::args::{BuildArgs, BuildFormat, BuildNetwork};
+use crate::args::{BuildArgs, BuildFormat};
 use crate::failure::{CommandFailure, CommandResult};
 use context::Place;
 use output::Output;
@@ -33,6 +32,11 @@ use outside::Machines;
 const FILE_NAMES: [&str; 2] = ["Containerfile", "Dockerfile"];
 
 pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
+    if let Some(refusal) = args.foreign.refusal() {
+        return Err(CommandFailure::new(Class::Usage, refusal.message)
+            .hint(refusal.hint)
+            .into());
+    }
     let tags = args
         .tag
         .iter()
@@ -42,6 +46,7 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
     output.iter().try_for_each(Output::require_free)?;
     let machines = Machines::new(&args.transfer);
     let place = context::open(&args.context, store, &machines, observer)?;
+    let platform = surroundings::platform(args)?;
     let build_args = options::build_args(&args.build_arg, &args.build_arg_file)?;
     let request = Request {
         context: place.directory.clone(),
@@ -51,6 +56,7 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
         times: times(args, &build_args)?,
         build_args,
         target: args.target.clone(),
+        first_base: args.from.clone(),
         squash: match (args.squash, args.squash_all) {
             (_, true) => Squash::All,
             (true, false) => Squash::New,
@@ -68,26 +74,18 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
         jobs: args.jobs.map_or_else(host_parallelism, NonZeroUsize::get),
         platforms: Platforms {
             build: host_platform(),
-            target: args.platform.clone().unwrap_or_else(host_platform),
+            target: platform.clone().unwrap_or_else(host_platform),
         },
-        is_platform_given: args.platform.is_some(),
+        is_platform_given: platform.is_some(),
         created: seconds_since_1970(),
         annotations: options::pairs("--annotation", &args.annotation)?,
         inherits_annotations: args.inherit_annotations,
+        unset_annotations: surroundings::unset_annotations(args),
         labels: options::pairs("--label", &args.label)?,
-        name_service: NameService {
-            resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
-            hosts: options::hosts(fs::read("/etc/hosts").unwrap_or_default(), &args.add_host)?,
-        },
-        run: RunSettings {
-            network: args.network == BuildNetwork::Default,
-            proxies: if args.http_proxy {
-                options::proxies()
-            } else {
-                Vec::new()
-            },
-            volumes: options::volumes(&args.volume)?,
-        },
+        unset_labels: args.unsetlabel.clone(),
+        omits_history: args.omit_history,
+        name_service: surroundings::name_service(args)?,
+        run: surroundings::run_settings(args)?,
         env: args.env.iter().filter_map(|text| options::pair(text)).collect(),
         unset_env: args.unsetenv.clone(),
     };
