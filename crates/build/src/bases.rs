@@ -59,7 +59,7 @@ impl StoreImages<'_> {
         match &location {
             Location::Store(reference) => self
                 .policy
-                .image(reference, self.store, || self.pull(reference, platform)),
+                .image(reference, platform, self.store, || self.pull(reference, platform)),
             Location::OciDirectory { path, name } | Location::OciArchive { path, name } => {
                 self.load(path, name, platform)
             }

@@ -2,12 +2,20 @@
 
 use std::str::FromStr;
 
+use crate::config::{ImageConfig, host_architecture};
 use crate::manifest::Platform;
 
 /// The text is no platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no platform: expected OS/ARCHITECTURE[/VARIANT], such as linux/arm64")]
 pub struct PlatformError(pub String);
+
+impl Platform {
+    /// This machine's.
+    pub fn host() -> Self {
+        ImageConfig::new(host_architecture(), "linux").platform()
+    }
+}
 
 impl FromStr for Platform {
     type Err = PlatformError;

@@ -86,6 +86,9 @@ pub(crate) struct RunArgs {
     /// How long it may take to stop before it is killed
     #[arg(long, value_name = "SECONDS", default_value_t = osmith_container::specification::STOP_TIMEOUT_SECONDS)]
     pub(crate) stop_timeout: u32,
+    /// The image for that kind of machine, of an index or a registry that has several [default: this one]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<osmith_image::Platform>,
     /// When the image is fetched, if it has a registry's name
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = PullWhen::Missing)]
     pub(crate) pull: PullWhen,

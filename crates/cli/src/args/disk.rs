@@ -65,6 +65,9 @@ pub(crate) struct DiskArgs {
         default_missing_value = "text"
     )]
     pub(crate) report: Option<ReportFormat>,
+    /// The image for that kind of machine, of an index that has several [default: this one]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<osmith_image::Platform>,
     /// The image
     pub(crate) image: String,
 }

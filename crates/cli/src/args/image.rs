@@ -60,6 +60,9 @@ Examples:
   osmith inspect localhost/webserver
   osmith inspect localhost/webserver | jq '.[0].Config.Labels'")]
 pub(crate) struct InspectArgs {
+    /// The image for that kind of machine, of an index that has several [default: the index itself]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<osmith_image::Platform>,
     /// Names or IDs
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
@@ -155,6 +158,9 @@ pub(crate) struct SaveArgs {
     /// How layers made here are compressed; layers that came compressed stay as they are
     #[arg(long, value_enum, default_value_t = LayerCompression::Zstd)]
     pub(crate) compression: LayerCompression,
+    /// The image for that kind of machine, of an index that has several [default: all of them]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<osmith_image::Platform>,
     /// The image
     #[arg(value_name = "NAME")]
     pub(crate) image: String,

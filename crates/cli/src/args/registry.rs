@@ -85,6 +85,9 @@ pub(crate) struct PushArgs {
     /// How much they are compressed: gzip 1 to 9, zstd 1 to 19 [default: 6 for gzip, 2 for zstd]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) compression_level: Option<i32>,
+    /// The image for that kind of machine, of an index that has several [default: all of them]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<osmith_image::Platform>,
     /// Write the digest of the manifest to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) digestfile: Option<PathBuf>,

@@ -11,12 +11,12 @@ use osmith_image::registry::{
     Client, Endpoint, PullOptions, PushOptions, copy as copy_image, pull, push, resolve,
 };
 use osmith_image::store::{Access, Encoding, Image, Store};
-use osmith_image::{IntakeOptions, Reference, Sha256Digest};
+use osmith_image::{IntakeOptions, Platform, Reference, Sha256Digest};
 use osmith_report::{Class, Failure, Observer, StepId};
 
 use super::images::{parse_name, print};
 use super::single_step;
-use super::transfer::{host_platform, write_digest};
+use super::transfer::write_digest;
 use crate::args::{CopyArgs, RegistryOptions, TransferOptions};
 use crate::failure::{CommandFailure, CommandResult};
 use crate::registries;
@@ -54,7 +54,7 @@ fn between_registries(
     observer: &dyn Observer,
 ) -> Result<Sha256Digest, Box<dyn Failure>> {
     let (source, destination) = (client_of_source(args)?, client_of_destination(args)?);
-    let platform = Some(host_platform()).filter(|_| !args.all);
+    let platform = Some(Platform::host()).filter(|_| !args.all);
     single_step(observer, format!("copy {from} to {to}"), |step| {
         let from = Endpoint {
             client: &source,
@@ -157,14 +157,14 @@ impl Place {
     ) -> Result<Image, Box<dyn Failure>> {
         let (path, name) = match self {
             Place::Registry(name) => {
-                let resolved = resolve(client, name, &host_platform(), observer)?;
+                let resolved = resolve(client, name, &Platform::host(), observer)?;
                 return Ok(pull(client, &resolved, store, &PullOptions::default(), observer, step)?.image);
             }
             Place::Layout { path, name, .. } => (path, name),
         };
         let options = LoadOptions {
             select: name.clone(),
-            platform: host_platform(),
+            platform: Platform::host(),
             names: Some(Vec::new()),
             intake: IntakeOptions::default(),
         };

@@ -1,9 +1,13 @@
 //! Commands about the images of the store: list, inspect, tag, remove, prune, check.
 
+mod indexes;
+
 use std::io::Write as _;
 
-use osmith_image::store::{DamagedImage, Listed, Listing, PruneOptions, Store};
-use osmith_image::{Reference, ReferenceError};
+use osmith_image::store::{
+    DamagedImage, Image, Listed, ListedIndex, Listing, Named, PruneOptions, Store, StoreError,
+};
+use osmith_image::{Platform, Reference, ReferenceError};
 use osmith_machine::install::composefs_digest;
 use osmith_report::{Class, Failure, Observer};
 use serde::Serialize;
@@ -14,21 +18,30 @@ use crate::args::{DigestArgs, ImagesArgs, InspectArgs, ListFormat, PruneArgs, Rm
 use crate::failure::{CommandFailure, CommandResult};
 use crate::size;
 
+/// A row of the list of images.
+type Row = [String; 5];
+
 /// How much of an image ID a listing shows.
 const SHORT_ID_DIGITS: usize = 12;
 
 pub(crate) fn images(args: &ImagesArgs, store: &Store) -> CommandResult {
     let Listing {
         images: listed,
+        indexes,
         damaged,
     } = store.images()?;
     let text = match (args.format, args.quiet) {
-        (ListFormat::Json, _) => json_text(&Value::Array(listed.iter().map(listing).collect()))?,
-        (ListFormat::Table, true) => listed
-            .iter()
-            .map(|entry| format!("{}\n", short_id(entry)))
-            .collect(),
-        (ListFormat::Table, false) => table(&rows(&listed)),
+        (ListFormat::Json, _) => {
+            let images = listed.iter().map(listing);
+            let indexes = indexes.iter().map(|entry| indexes::listing(entry, &listed));
+            json_text(&Value::Array(images.chain(indexes).collect()))?
+        }
+        (ListFormat::Table, true) => {
+            let images = listed.iter().map(short_id);
+            let indexes = indexes.iter().map(indexes::short_digest);
+            images.chain(indexes).map(|id| id + "\n").collect()
+        }
+        (ListFormat::Table, false) => table(&rows(&listed, &indexes)),
     };
     print(&text)?;
     match damaged.into_iter().next() {
@@ -48,17 +61,47 @@ fn unlisted(damaged: DamagedImage) -> CommandFailure {
 }
 
 pub(crate) fn inspect(args: &InspectArgs, store: &Store) -> CommandResult {
-    let listed = store.images()?.images;
+    let Listing { images, indexes, .. } = store.images()?;
     let mut found = Vec::new();
     for name in &args.images {
-        let image = store.image(&parse_name(name)?)?;
-        let names = listed
-            .iter()
-            .find(|entry| entry.image.manifest_digest == image.manifest_digest);
-        let names = names.map(|entry| entry.names.clone()).unwrap_or_default();
-        found.push(inspection(&Listed { image, names }));
+        let name = parse_name(name)?;
+        found.push(match named(&name, args.platform.as_ref(), store)? {
+            Named::Image(image) => {
+                let same = |entry: &&Listed| entry.image.manifest_digest == image.manifest_digest;
+                let names = images.iter().find(same).map(|entry| entry.names.clone());
+                inspection(&Listed {
+                    image: *image,
+                    names: names.unwrap_or_default(),
+                })
+            }
+            Named::Index(index) => {
+                let same = |entry: &&ListedIndex| entry.index.digest == index.digest;
+                let names = indexes.iter().find(same).map(|entry| entry.names.clone());
+                let names = names.unwrap_or_default();
+                indexes::inspection(&ListedIndex { index, names }, &images)
+            }
+        });
     }
     print(&json_text(&Value::Array(found))?)
+}
+
+/// The image of a name that is for a kind of machine.
+pub(crate) fn of_platform(name: &Reference, platform: &Platform, store: &Store) -> Result<Image, StoreError> {
+    let image = store.image_for(name, platform)?;
+    image.require_platform(name, platform)?;
+    Ok(image)
+}
+
+/// What a name stands for: of an index the image for a kind of machine, if that is asked for.
+pub(crate) fn named(
+    name: &Reference,
+    platform: Option<&Platform>,
+    store: &Store,
+) -> Result<Named, StoreError> {
+    match platform {
+        Some(platform) => Ok(Named::Image(Box::new(of_platform(name, platform, store)?))),
+        None => store.find(name),
+    }
 }
 
 pub(crate) fn digest(args: &DigestArgs, store: &Store) -> CommandResult {
@@ -67,14 +110,17 @@ pub(crate) fn digest(args: &DigestArgs, store: &Store) -> CommandResult {
 }
 
 pub(crate) fn tag(args: &TagArgs, store: &Store) -> CommandResult {
-    let image = store.image(&parse_name(&args.image)?)?;
+    let named = store.find(&parse_name(&args.image)?)?;
     let names = args
         .names
         .iter()
         .map(|name| parse_name(name))
         .collect::<Result<Vec<_>, _>>()?;
     for name in names {
-        store.tag(&image, &name)?;
+        match &named {
+            Named::Image(image) => store.tag(image, &name)?,
+            Named::Index(index) => store.tag_index(index, &name)?,
+        }
     }
     Ok(())
 }
@@ -98,11 +144,8 @@ fn names_to_remove(text: &str, store: &Store) -> Result<Vec<Reference>, Box<dyn 
     if wanted.digest().is_none() && !matches!(store.resolve(&wanted), Ok(None)) {
         return Ok(vec![wanted]);
     }
-    let image = store.image(&wanted)?;
-    let of_image = store
-        .names()?
-        .into_iter()
-        .filter(|(_, digest)| *digest == image.manifest_digest);
+    let meant = store.find(&wanted)?.digest();
+    let of_image = store.names()?.into_iter().filter(|(_, digest)| *digest == meant);
     let found: Vec<_> = of_image.map(|(name, _)| name).collect();
     match found.is_empty() {
         false => Ok(found),
@@ -195,29 +238,36 @@ fn size_bytes(entry: &Listed) -> u64 {
         .sum()
 }
 
-/// A row a name, podman's columns.
-fn rows(listed: &[Listed]) -> Vec<[String; 5]> {
+/// A row a name, podman's columns; below an index its images.
+fn rows(listed: &[Listed], indexes: &[ListedIndex]) -> Vec<Row> {
     let mut rows = vec![["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"].map(str::to_owned)];
-    for entry in listed {
-        let created = entry.image.config.created.as_deref().unwrap_or("-");
-        let created = created.get(..16).unwrap_or(created).replace('T', " ");
-        let row = |repository, tag| {
-            [
-                repository,
-                tag,
-                short_id(entry),
-                created.clone(),
-                size::render(size_bytes(entry)),
-            ]
-        };
+    let (named, unnamed): (Vec<_>, Vec<_>) = listed.iter().partition(|entry| !entry.names.is_empty());
+    for entry in named {
         for name in &entry.names {
-            rows.push(row(name.name(), name.tag_or_latest().to_owned()));
-        }
-        if entry.names.is_empty() {
-            rows.push(row("<none>".to_owned(), "<none>".to_owned()));
+            rows.push(row(entry, name.name(), name.tag_or_latest()));
         }
     }
+    for index in indexes {
+        rows.extend(indexes::rows(index, listed));
+    }
+    let in_index = |entry: &&Listed| indexes::has(indexes, entry);
+    for entry in unnamed.into_iter().filter(|entry| !in_index(entry)) {
+        rows.push(row(entry, "<none>".to_owned(), "<none>"));
+    }
     rows
+}
+
+/// The columns of an image.
+fn row(entry: &Listed, repository: String, tag: &str) -> Row {
+    let created = entry.image.config.created.as_deref().unwrap_or("-");
+    let created = created.get(..16).unwrap_or(created).replace('T', " ");
+    [
+        repository,
+        tag.to_owned(),
+        short_id(entry),
+        created,
+        size::render(size_bytes(entry)),
+    ]
 }
 
 /// Rows with columns of equal width.

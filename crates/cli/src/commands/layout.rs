@@ -2,21 +2,21 @@
 
 use osmith_image::compression::Codec;
 use osmith_image::layout::{
-    LayoutFormat, LoadOptions, SaveOptions, load as load_layout, save as save_layout,
+    LayoutFormat, LoadOptions, SaveOptions, load as load_layout, save as save_layout, save_index,
 };
-use osmith_image::store::{Encoding, Store};
+use osmith_image::store::{Encoding, Named, Store};
 
-use osmith_image::{ImageConfig, IntakeOptions, host_architecture};
+use osmith_image::{IntakeOptions, Platform};
 use osmith_report::{Failure, Observer};
 
-use super::images::{parse_name, print};
+use super::images::{named, parse_name, print};
 use super::single_step;
 use crate::args::{LayerCompression, LoadArgs, SaveArgs, SaveFormat};
 use crate::failure::CommandResult;
 
 pub(crate) fn save(args: &SaveArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
     let name = parse_name(&args.image)?;
-    let image = store.image(&name)?;
+    let saved = named(&name, args.platform.as_ref(), store)?;
     let options = SaveOptions {
         format: match args.format {
             SaveFormat::OciDir => LayoutFormat::Directory,
@@ -29,17 +29,21 @@ pub(crate) fn save(args: &SaveArgs, store: &Store, observer: &dyn Observer) -> C
         },
     };
     let title = format!("save {name} to {}", args.output.display());
-    let saved = single_step(observer, title, |step| {
-        save_layout(&image, store, &args.output, &options, observer, step).map_err(Box::<dyn Failure>::from)
+    let written = single_step(observer, title, |step| {
+        let written = match &saved {
+            Named::Image(image) => save_layout(image, store, &args.output, &options, observer, step),
+            Named::Index(index) => save_index(index, store, &args.output, &options, observer, step),
+        };
+        written.map_err(Box::<dyn Failure>::from)
     })?;
-    print(&format!("{}\n", saved.digest))
+    print(&format!("{}\n", written.digest))
 }
 
 pub(crate) fn load(args: &LoadArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
     let name = args.name.as_deref().map(parse_name).transpose()?;
     let options = LoadOptions {
         select: None,
-        platform: ImageConfig::new(host_architecture(), "linux").platform(),
+        platform: Platform::host(),
         names: name.map(|name| vec![name]),
         intake: IntakeOptions::default(),
     };

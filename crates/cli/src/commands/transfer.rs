@@ -6,13 +6,13 @@ use std::path::Path;
 use osmith_image::compression::Codec;
 use osmith_image::registry::{
     Client, Credential, CredentialsError, PullOptions, PushOptions, erase_all_credentials, erase_credential,
-    pull as pull_image, push as push_image, resolve, store_credential, verify_login,
+    pull as pull_image, push as push_image, push_index, resolve, store_credential, verify_login,
 };
-use osmith_image::store::{Encoding, Image, Store};
-use osmith_image::{ImageConfig, Platform, Reference, ReferenceError, host_architecture};
+use osmith_image::store::{Encoding, Image, Named, Store};
+use osmith_image::{Platform, Reference, ReferenceError};
 use osmith_report::{Class, Event, Failure, Observer, Outcome, Severity, Step, StepId};
 
-use super::images::{parse_name, print};
+use super::images::{named, parse_name, print};
 use crate::args::{LoginArgs, LogoutArgs, PullArgs, PushArgs, PushCompression};
 use crate::failure::{CommandFailure, CommandResult};
 use crate::{password, registries, size};
@@ -21,7 +21,7 @@ const PASSWORD_MAX_BYTES: u64 = 64 << 10;
 
 pub(crate) fn push(args: &PushArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
     let name = parse_name(&args.image)?;
-    let image = store.image(&name)?;
+    let named = named(&name, args.platform.as_ref(), store)?;
     let destination = destination(args, &name, store)?;
     let options = PushOptions {
         encoding: encoding(args)?,
@@ -33,7 +33,10 @@ pub(crate) fn push(args: &PushArgs, store: &Store, observer: &dyn Observer) -> C
     };
     let title = format!("push {name} to {destination}");
     let pushed = steps(&quiet, &[title], |step, _| {
-        let pushed = push_image(&client, &image, store, &destination, &options, &quiet, step)?;
+        let pushed = match &named {
+            Named::Image(image) => push_image(&client, image, store, &destination, &options, &quiet, step),
+            Named::Index(index) => push_index(&client, index, store, &destination, &options, &quiet, step),
+        }?;
         let sent = pushed.sent;
         let summary = format!(
             "{} sent; {} sent, {} there already",
@@ -61,7 +64,7 @@ pub(crate) fn pull(args: &PullArgs, store: &Store, observer: &dyn Observer) -> C
         .map(|text| parse_remote(text))
         .collect::<Result<Vec<_>, _>>()?;
     let client = registries::client(&args.transfer)?;
-    let platform = args.platform.clone().unwrap_or_else(host_platform);
+    let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let quiet = Quiet {
         observer,
         quiet: args.quiet,
@@ -191,10 +194,6 @@ fn encoding(args: &PushArgs) -> Result<Encoding, CommandFailure> {
     let (first, last) = codec.levels().into_inner();
     let text = format!("{codec} has no compression level {level}");
     Err(CommandFailure::new(Class::Usage, text).hint(format!("choose one from {first} to {last}")))
-}
-
-pub(super) fn host_platform() -> Platform {
-    ImageConfig::new(host_architecture(), "linux").platform()
 }
 
 fn password_from_input() -> Result<String, CommandFailure> {

@@ -15,7 +15,7 @@ mod source;
 
 pub use error::LayoutError;
 pub use load::{LoadOptions, Loaded, Resolved, load, load_stream, resolve};
-pub use save::{LayoutFormat, SaveOptions, save};
+pub use save::{LayoutFormat, SaveOptions, save, save_index};
 
 const LAYOUT_FILE: &str = "oci-layout";
 const INDEX_FILE: &str = "index.json";

@@ -19,7 +19,7 @@ use crate::manifest::{Descriptor, Index, ManifestFormat, media_type};
 use crate::parallel;
 use crate::progress::Meter;
 use crate::reference::Reference;
-use crate::store::{Encoding, Image, OutgoingBytes, Store, StoreError};
+use crate::store::{Encoding, Image, ImageIndex, OutgoingBytes, Store, StoreError};
 use crate::tar::{PlainArchive, TarError};
 
 /// What [`save`] writes.
@@ -54,23 +54,51 @@ pub fn save(
     observer: &dyn Observer,
     step: StepId,
 ) -> Result<Descriptor, LayoutError> {
-    let parent = parent(output);
-    require_writable(parent)?;
-    if options.format == LayoutFormat::Archive && output.symlink_metadata().is_ok() {
-        return Err(LayoutError::Exists(output.to_owned()));
-    }
-    let existing = match options.format {
-        LayoutFormat::Directory => existing_layout(output)?,
-        LayoutFormat::Archive => Existing::Nothing,
-    };
+    let existing = existing(output, options.format)?;
     let meter = Meter::new(observer, step, Some(total_bytes(image)));
-    let leaving = Leaving::prepare(image, store, options, parent, observer, &meter)?;
-    match (options.format, existing) {
-        (LayoutFormat::Archive, _) => leaving.write_archive(store, output, observer)?,
-        (_, Existing::Layout(index)) => leaving.add_to(store, output, index, observer)?,
-        (_, Existing::Nothing) => leaving.write_directory(store, output, observer)?,
+    let leaving = Leaving::prepare(image, store, options, parent(output), observer, &meter)?;
+    leaving.write(store, output, existing, options, observer)
+}
+
+/// [`save`], of an index with all its images. Returns the descriptor of the index that was written.
+pub fn save_index(
+    index: &ImageIndex,
+    store: &Store,
+    output: &Path,
+    options: &SaveOptions,
+    observer: &dyn Observer,
+    step: StepId,
+) -> Result<Descriptor, LayoutError> {
+    let existing = existing(output, options.format)?;
+    let images = index.images(store)?;
+    let meter = Meter::new(observer, step, Some(images.iter().map(total_bytes).sum()));
+    let mut left_as = index.index.clone();
+    left_as.media_type = Some(media_type::INDEX.to_owned());
+    let mut parts = Vec::new();
+    for (image, entry) in images.iter().zip(&mut left_as.manifests) {
+        let part = Leaving::prepare(image, store, options, parent(output), observer, &meter)?;
+        *entry = Descriptor {
+            media_type: part.descriptor.media_type.clone(),
+            digest: part.descriptor.digest,
+            size_bytes: part.descriptor.size_bytes,
+            ..entry.clone()
+        };
+        parts.push(part);
     }
-    Ok(leaving.manifest_descriptor)
+    let leaving = Leaving::of_parts(parts, &left_as);
+    leaving.write(store, output, existing, options, observer)
+}
+
+/// What is where a layout is to be, if one can be made there.
+fn existing(output: &Path, format: LayoutFormat) -> Result<Existing, LayoutError> {
+    require_writable(parent(output))?;
+    match format {
+        LayoutFormat::Archive if output.symlink_metadata().is_ok() => {
+            Err(LayoutError::Exists(output.to_owned()))
+        }
+        LayoutFormat::Archive => Ok(Existing::Nothing),
+        LayoutFormat::Directory => existing_layout(output),
+    }
 }
 
 enum Existing {
@@ -103,13 +131,14 @@ fn total_bytes(image: &Image) -> u64 {
     image.manifest.layers.iter().map(|layer| layer.size_bytes).sum()
 }
 
-/// An image on its way out.
+/// An image, or an index with its images, on its way out.
 struct Leaving {
     /// By digest; blobs that occur twice leave once.
     layers: BTreeMap<Sha256Digest, (u64, OutgoingBytes)>,
-    /// Configuration and manifest.
+    /// Configurations, manifests, the index.
     documents: BTreeMap<Sha256Digest, Vec<u8>>,
-    manifest_descriptor: Descriptor,
+    /// Of the manifest or the index.
+    descriptor: Descriptor,
 }
 
 impl Leaving {
@@ -133,10 +162,6 @@ impl Leaving {
         let documents = BTreeMap::from([(image.id(), config), (manifest.digest, manifest_bytes)]);
         manifest.platform =
             Some(image.config.platform()).filter(|platform| !platform.architecture.is_empty());
-        if let Some(name) = &options.name {
-            let name = name.qualified().to_string();
-            manifest.annotations.insert(NAME_ANNOTATION.to_owned(), name);
-        }
         let layers = outgoing.into_iter().map(|layer| {
             (
                 layer.descriptor.digest,
@@ -146,8 +171,45 @@ impl Leaving {
         Ok(Leaving {
             layers: layers.collect(),
             documents,
-            manifest_descriptor: manifest,
+            descriptor: manifest,
         })
+    }
+
+    fn of_parts(parts: Vec<Leaving>, index: &Index) -> Self {
+        let bytes = index.to_bytes();
+        let descriptor = Descriptor::of(media_type::INDEX, &bytes);
+        let mut leaving = Leaving {
+            layers: BTreeMap::new(),
+            documents: BTreeMap::from([(descriptor.digest, bytes)]),
+            descriptor,
+        };
+        for part in parts {
+            leaving.layers.extend(part.layers);
+            leaving.documents.extend(part.documents);
+        }
+        leaving
+    }
+
+    /// Writes everything; what has the name of the options is found by it.
+    fn write(
+        mut self,
+        store: &Store,
+        output: &Path,
+        existing: Existing,
+        options: &SaveOptions,
+        observer: &dyn Observer,
+    ) -> Result<Descriptor, LayoutError> {
+        if let Some(name) = &options.name {
+            let name = name.qualified().to_string();
+            let annotations = &mut self.descriptor.annotations;
+            annotations.insert(NAME_ANNOTATION.to_owned(), name);
+        }
+        match (options.format, existing) {
+            (LayoutFormat::Archive, _) => self.write_archive(store, output, observer)?,
+            (_, Existing::Layout(index)) => self.add_to(store, output, index, observer)?,
+            (_, Existing::Nothing) => self.write_directory(store, output, observer)?,
+        }
+        Ok(self.descriptor)
     }
 
     fn write_directory(
@@ -263,10 +325,10 @@ impl Leaving {
         sync(parent(output)).map_err(failed)
     }
 
-    /// The index with this image; an image that had the name before loses its entry.
+    /// The layout's index with this image; an image that had the name before loses its entry.
     fn index(&self, existing: Option<Index>) -> Index {
         let mut index = existing.unwrap_or_else(|| Index::new(Vec::new()));
-        let own = &self.manifest_descriptor;
+        let own = &self.descriptor;
         let name = own.annotations.get(NAME_ANNOTATION);
         index.manifests.retain(|manifest| {
             let same_name = manifest.annotations.get(NAME_ANNOTATION) == name;

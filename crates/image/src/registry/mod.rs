@@ -45,5 +45,5 @@ pub use login::verify_login;
 pub use policy::PullPolicy;
 pub use proxy::{Proxies, ProxySetting};
 pub use pull::{PullOptions, Pulled, Resolved, pull, resolve};
-pub use push::{PushOptions, Pushed, Sent, push};
+pub use push::{PushOptions, Pushed, Sent, push, push_index};
 pub use retry::RetryPolicy;

@@ -1,5 +1,6 @@
 //! An image that is wanted: from the store, or from a registry if that is where it may be.
 
+use crate::manifest::Platform;
 use crate::reference::Reference;
 use crate::store::{Image, Store, StoreError};
 
@@ -18,15 +19,17 @@ pub enum PullPolicy {
 }
 
 impl PullPolicy {
-    /// The image of a name, from the store or by `fetch`. A name of `localhost` is never fetched.
+    /// The image of a name, from the store or by `fetch`; of an index the one for that kind of machine. A name of
+    /// `localhost` is never fetched.
     pub fn image<E: From<StoreError>>(
         self,
         name: &Reference,
+        platform: &Platform,
         store: &Store,
         fetch: impl FnOnce() -> Result<Image, E>,
     ) -> Result<Image, E> {
         let is_elsewhere = name.domain().is_some_and(|domain| domain != "localhost");
-        match (store.image(name), self) {
+        match (store.image_for(name, platform), self) {
             (Ok(image), PullPolicy::Missing | PullPolicy::Never) => Ok(image),
             (Ok(image), _) if !is_elsewhere => Ok(image),
             (Ok(image), PullPolicy::Newer) => Ok(fetch().unwrap_or(image)),
@@ -77,7 +80,7 @@ mod tests {
         // Whether the place of images answers; what comes of it, and whether it was asked.
         let found = |policy: PullPolicy, text: &str, answers: bool| {
             let asked = Cell::new(false);
-            let image = policy.image(&name(text), &store, || {
+            let image = policy.image(&name(text), &Platform::host(), &store, || {
                 asked.set(true);
                 match answers {
                     true => Ok(newer.clone()),

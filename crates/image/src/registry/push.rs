@@ -23,7 +23,7 @@ use crate::manifest::{Descriptor, ManifestFormat, media_type};
 use crate::parallel;
 use crate::progress::Meter;
 use crate::reference::Reference;
-use crate::store::{Encoding, Image, OwnLayer, Prepared, Store, StoreError};
+use crate::store::{Encoding, Image, ImageIndex, OwnLayer, Prepared, Store, StoreError};
 
 /// So many blobs are sent at once.
 const PARALLEL_BLOBS: usize = 6;
@@ -79,57 +79,81 @@ pub fn push(
     step: StepId,
 ) -> Result<Pushed, RegistryError> {
     let repository = client.destination(name, observer)?;
-    let format = image.manifest.format();
-    let total_bytes = image.manifest.layers.iter().map(|layer| layer.size_bytes).sum();
-    let meter = Meter::new(observer, step, Some(total_bytes));
+    let meter = Meter::new(observer, step, Some(total_bytes(image)));
     let sending = Sending {
         repository: &repository,
         store,
-        encoding: options.encoding.within(format),
+        encoding: options.encoding.within(image.manifest.format()),
         observer,
         meter: &meter,
     };
-    let diff_ids = image.config.rootfs.diff_ids.iter();
-    // Blobs that occur twice leave once.
-    let unique: BTreeMap<_, _> = image
-        .manifest
-        .layers
-        .iter()
-        .map(|layer| layer.digest)
-        .zip(image.manifest.layers.iter().zip(diff_ids))
-        .collect();
-    let mut layers: Vec<_> = unique.into_values().collect();
-    layers.sort_by_key(|(descriptor, _)| std::cmp::Reverse(descriptor.size_bytes));
-    let left = parallel::map_on(PARALLEL_BLOBS, &layers, |(descriptor, diff_id)| {
-        let (left_as, sent) = sending.layer(descriptor, diff_id)?;
-        Ok::<_, RegistryError>((descriptor.digest, left_as, sent))
-    })?;
-    let mut sent = sending.config(image)?;
-    let mut left_as = BTreeMap::new();
-    for (digest, descriptor, of_layer) in left {
-        sent += of_layer;
-        left_as.insert(digest, descriptor);
-    }
-    let descriptors = image.manifest.layers.iter().map(|layer| {
-        let left = left_as.get(&layer.digest).cloned();
-        left.unwrap_or_else(|| layer.clone())
-    });
-    let manifest = store.outgoing_manifest(image, descriptors.collect(), format)?;
+    let (manifest, sent) = sending.image(image)?;
     let digest = Sha256Digest::of(&manifest);
-    let selector = match name.digest() {
-        Some(_) => digest.to_string(),
-        None => name.tag_or_latest().to_owned(),
-    };
-    let manifest_type = match format {
-        ManifestFormat::Oci => media_type::MANIFEST,
-        ManifestFormat::Docker => media_type::DOCKER_MANIFEST,
-    };
-    repository.put_manifest(&selector, manifest_type, &manifest)?;
+    repository.put_manifest(&selector(name, &digest), manifest_type(image), &manifest)?;
     Ok(Pushed {
         name: name.clone(),
         digest,
         sent,
     })
+}
+
+/// Sends an index with all its images, as [`push`] does. The images are there when the index is sent, and have no name
+/// but their digests.
+pub fn push_index(
+    client: &Client,
+    index: &ImageIndex,
+    store: &Store,
+    name: &Reference,
+    options: &PushOptions,
+    observer: &dyn Observer,
+    step: StepId,
+) -> Result<Pushed, RegistryError> {
+    let repository = client.destination(name, observer)?;
+    let images = index.images(store)?;
+    let meter = Meter::new(observer, step, Some(images.iter().map(total_bytes).sum()));
+    let mut left_as = index.index.clone();
+    let mut sent = Sent::default();
+    for (image, entry) in images.iter().zip(&mut left_as.manifests) {
+        let sending = Sending {
+            repository: &repository,
+            store,
+            encoding: options.encoding.within(image.manifest.format()),
+            observer,
+            meter: &meter,
+        };
+        let (manifest, of_image) = sending.image(image)?;
+        let digest = Sha256Digest::of(&manifest);
+        repository.put_manifest(&digest.to_string(), manifest_type(image), &manifest)?;
+        sent += of_image;
+        (entry.digest, entry.size_bytes) = (digest, manifest.len() as u64);
+    }
+    let bytes = left_as.to_bytes();
+    let digest = Sha256Digest::of(&bytes);
+    let media_type = left_as.media_type.as_deref().unwrap_or(media_type::INDEX);
+    repository.put_manifest(&selector(name, &digest), media_type, &bytes)?;
+    Ok(Pushed {
+        name: name.clone(),
+        digest,
+        sent,
+    })
+}
+
+fn total_bytes(image: &Image) -> u64 {
+    image.manifest.layers.iter().map(|layer| layer.size_bytes).sum()
+}
+
+fn selector(name: &Reference, digest: &Sha256Digest) -> String {
+    match name.digest() {
+        Some(_) => digest.to_string(),
+        None => name.tag_or_latest().to_owned(),
+    }
+}
+
+fn manifest_type(image: &Image) -> &'static str {
+    match image.manifest.format() {
+        ManifestFormat::Oci => media_type::MANIFEST,
+        ManifestFormat::Docker => media_type::DOCKER_MANIFEST,
+    }
 }
 
 struct Sending<'a> {
@@ -141,6 +165,40 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
+    /// Sends layers and configuration; the manifest to be sent comes back.
+    fn image(&self, image: &Image) -> Result<(Vec<u8>, Sent), RegistryError> {
+        let diff_ids = image.config.rootfs.diff_ids.iter();
+        // Blobs that occur twice leave once.
+        let unique: BTreeMap<_, _> = image
+            .manifest
+            .layers
+            .iter()
+            .map(|layer| layer.digest)
+            .zip(image.manifest.layers.iter().zip(diff_ids))
+            .collect();
+        let mut layers: Vec<_> = unique.into_values().collect();
+        layers.sort_by_key(|(descriptor, _)| std::cmp::Reverse(descriptor.size_bytes));
+        let left = parallel::map_on(PARALLEL_BLOBS, &layers, |(descriptor, diff_id)| {
+            let (left_as, sent) = self.layer(descriptor, diff_id)?;
+            Ok::<_, RegistryError>((descriptor.digest, left_as, sent))
+        })?;
+        let mut sent = self.config(image)?;
+        let mut left_as = BTreeMap::new();
+        for (digest, descriptor, of_layer) in left {
+            sent += of_layer;
+            left_as.insert(digest, descriptor);
+        }
+        let descriptors = image.manifest.layers.iter().map(|layer| {
+            let left = left_as.get(&layer.digest).cloned();
+            left.unwrap_or_else(|| layer.clone())
+        });
+        let format = image.manifest.format();
+        let manifest = self
+            .store
+            .outgoing_manifest(image, descriptors.collect(), format)?;
+        Ok((manifest, sent))
+    }
+
     fn config(&self, image: &Image) -> Result<Sent, RegistryError> {
         let bytes = self.store.blob_bytes(&image.id())?;
         if self.repository.has_blob(&image.id())? {

@@ -68,6 +68,19 @@ pub enum StoreError {
     /// Several images have an ID that begins so.
     #[error("several images have an ID that begins with '{0}'")]
     AmbiguousId(String),
+    /// An index has no image for that kind of machine.
+    #[error("'{name}' has no image for {wanted}")]
+    NoPlatform {
+        /// The name of the index.
+        name: Box<Reference>,
+        /// The platform that was asked for.
+        wanted: String,
+        /// The platforms that there are.
+        available: Vec<String>,
+    },
+    /// Images are to be put into something that is no index.
+    #[error("'{0}' is an image, and no index that others can be added to")]
+    NotAnIndex(Box<Reference>),
     /// Containers run on the image.
     #[error("the image {image} is needed by {}", containers(holders))]
     Held {
@@ -143,10 +156,13 @@ impl Failure for StoreError {
     fn class(&self) -> Class {
         match self {
             StoreError::Io { source, .. } => io_class(source),
-            StoreError::NoStore(_) | StoreError::UnknownImage { .. } => Class::NotFound,
+            StoreError::NoStore(_) | StoreError::UnknownImage { .. } | StoreError::NoPlatform { .. } => {
+                Class::NotFound
+            }
             StoreError::NotADirectory(_)
             | StoreError::NotAStore(_)
             | StoreError::Busy(_)
+            | StoreError::NotAnIndex(_)
             | StoreError::Held { .. } => Class::Conflict,
             StoreError::Format { .. } | StoreError::ReadOnly(_) => Class::Environment,
             StoreError::AmbiguousName { .. } | StoreError::AmbiguousId(_) => Class::Usage,
@@ -179,6 +195,14 @@ impl Failure for StoreError {
             StoreError::Busy(_) => vec!["try again when the other osmith commands have ended".into()],
             StoreError::UnknownImage { reference, nearest } => {
                 unknown_image_hints(reference, nearest.as_deref())
+            }
+            StoreError::NoPlatform { available, .. } => {
+                vec![format!("it has images for {}", available.join(", "))]
+            }
+            StoreError::NotAnIndex(name) => {
+                vec![format!(
+                    "choose another name, or take it off the image: osmith rmi {name}"
+                )]
             }
             StoreError::Held { holders, .. } => {
                 let ids: Vec<_> = holders.iter().map(short).collect();

@@ -6,7 +6,7 @@ use std::io;
 use osmith_formats::tree::{Content, Tree};
 use osmith_report::Observer;
 
-use super::{Store, StoreError, files};
+use super::{ListedIndex, NAMES, Store, StoreError, files};
 use crate::config::ImageConfig;
 use crate::digest::Sha256Digest;
 use crate::layer::{self, LayerId};
@@ -72,6 +72,8 @@ pub struct Listed {
 pub struct Listing {
     /// Those that can be read, by name; those without a name last.
     pub images: Vec<Listed>,
+    /// The indexes, by name.
+    pub indexes: Vec<ListedIndex>,
     /// Those that cannot.
     pub damaged: Vec<DamagedImage>,
 }
@@ -186,11 +188,7 @@ impl Store {
 
     /// Gives an image one more name; an image that had the name loses it.
     pub fn tag(&self, image: &Image, name: &Reference) -> Result<(), StoreError> {
-        self.require_writable()?;
-        let path = name_path(name);
-        let content = format!("{}\n", image.manifest_digest);
-        files::write_durably(self.root(), &path, content.as_bytes())
-            .map_err(|error| self.io("write", &path, error))
+        self.write_name(name, &image.manifest_digest)
     }
 
     /// Takes a name off an image and returns the name in full and the digest of the manifest. The image is not read: it
@@ -207,24 +205,6 @@ impl Store {
             .and_then(|_| files::sync_parent(self.root(), &path))
             .map_err(|error| self.io("remove", &path, error))?;
         Ok((known, digest))
-    }
-
-    /// The image of a name, of a manifest digest (`NAME@sha256:…`), or of the beginning of an image ID.
-    pub fn image(&self, reference: &Reference) -> Result<Image, StoreError> {
-        if let Some(digest) = reference.digest() {
-            return match self.contains(&image_path(&digest))? {
-                true => self.image_of_digest(&digest),
-                false => Err(self.unknown_image(reference)),
-            };
-        }
-        let digest = match self.resolve(reference)? {
-            Some(name) => self.named(&name)?,
-            None => self.image_of_id(reference)?,
-        };
-        match digest {
-            Some(digest) => self.image_of_digest(&digest),
-            None => Err(self.unknown_image(reference)),
-        }
     }
 
     /// The full name of the image that is meant: the name itself with `localhost` and `latest` filled in, or for a name
@@ -273,6 +253,15 @@ impl Store {
                 Err(error) => damaged.push(DamagedImage { names, error }),
             }
         }
+        // What is named and no image is an index.
+        let mut indexes = Vec::new();
+        for (digest, names) in names {
+            match self.index_of_digest(&digest) {
+                Ok(index) => indexes.push(ListedIndex { index, names }),
+                Err(error) => damaged.push(DamagedImage { names, error }),
+            }
+        }
+        indexes.sort_by(|left, right| left.names.cmp(&right.names));
         images.sort_by(|left, right| {
             let key = |listed: &Listed| {
                 (
@@ -284,7 +273,11 @@ impl Store {
             key(left).cmp(&key(right))
         });
         damaged.sort_by(|left, right| left.names.cmp(&right.names));
-        Ok(Listing { images, damaged })
+        Ok(Listing {
+            images,
+            indexes,
+            damaged,
+        })
     }
 
     /// The names of all images and the digests of their manifests, in byte order.
@@ -298,7 +291,7 @@ impl Store {
     /// All names in byte order, with what they mean or why that cannot be read.
     fn all_names(&self) -> Result<Vec<(Reference, Meaning)>, StoreError> {
         let mut found = Vec::new();
-        let mut pending = vec!["names".to_owned()];
+        let mut pending = vec![NAMES.to_owned()];
         while let Some(directory) = pending.pop() {
             for (name, kind) in self.list(&directory)? {
                 let path = format!("{directory}/{name}");
@@ -364,7 +357,7 @@ impl Store {
         }
     }
 
-    fn named(&self, name: &Reference) -> Result<Option<Sha256Digest>, StoreError> {
+    pub(super) fn named(&self, name: &Reference) -> Result<Option<Sha256Digest>, StoreError> {
         let path = name_path(name);
         let Some(bytes) = self.read(&path)? else {
             return Ok(None);
@@ -376,7 +369,8 @@ impl Store {
         parse_digest(&bytes).map(Some).ok_or_else(damaged)
     }
 
-    fn image_of_id(&self, reference: &Reference) -> Result<Option<Sha256Digest>, StoreError> {
+    /// The digest of the manifest or index whose ID begins so.
+    pub(super) fn digest_of_id(&self, reference: &Reference) -> Result<Option<Sha256Digest>, StoreError> {
         let digits = reference.path();
         let is_id = reference.domain().is_none()
             && reference.tag().is_none()
@@ -392,6 +386,12 @@ impl Store {
                 found.push((id, digest));
             }
         }
+        let indexes = self.indexes().unwrap_or_default().into_iter();
+        found.extend(
+            indexes
+                .map(|index| (index.digest, index.digest))
+                .filter(|(id, _)| id.hex().starts_with(digits)),
+        );
         match found.as_slice() {
             [] => Ok(None),
             [(first, digest), rest @ ..] if rest.iter().all(|(id, _)| id == first) => Ok(Some(*digest)),
@@ -399,7 +399,7 @@ impl Store {
         }
     }
 
-    fn unknown_image(&self, reference: &Reference) -> StoreError {
+    pub(super) fn unknown_image(&self, reference: &Reference) -> StoreError {
         let wanted = reference.qualified().to_string();
         let names = self.names().unwrap_or_default().into_iter();
         let nearest = names

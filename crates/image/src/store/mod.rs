@@ -6,11 +6,11 @@
 //! layers/<64 hex>                   layer records, by the SHA-256 of their contents
 //! diffs/<64 hex>                    JSON: which record a diff ID is
 //! tars/<64 hex>                     JSON: the diff ID of a record's own tar stream, by the record
-//! blobs/sha256/<64 hex>             manifests, configurations, and layers as they came or as they leave
+//! blobs/sha256/<64 hex>             manifests, indexes, configurations, and layers as they came or as they leave
 //! compressed/<64 hex>-<codec>-<n>   JSON: the blob of a compressed own layer, by its diff ID
 //! origins/<64 hex>                  JSON: the repositories that a blob was seen in, by its digest
 //! images/<64 hex>                   JSON: an image that exists, by the digest of its manifest
-//! names/<domain>/<path>:<tag>       the digest of a manifest
+//! names/<domain>/<path>:<tag>       the digest of a manifest, or of an index of manifests
 //! cache/<2 hex>/<62 hex>            what builds remember, by key
 //! mounts/<64 hex>/                  directories that RUN steps keep from build to build
 //! holds/<64 hex>                    the digest of the manifest of an image that a container runs on, by its ID
@@ -29,6 +29,7 @@ mod error;
 mod files;
 mod holds;
 mod images;
+mod indexes;
 mod intake;
 mod layers;
 mod mounts;
@@ -55,6 +56,7 @@ use serde::{Deserialize, Serialize};
 pub use error::StoreError;
 pub(crate) use error::{io_class, io_hints};
 pub use images::{DamagedImage, Image, ImageParts, LayerSource, Listed, Listing};
+pub use indexes::{ImageIndex, ListedIndex, Named};
 pub(crate) use intake::{Contents, Intake, ObjectBytes, Slot, WHOLE_MAX_BYTES};
 pub use layers::TarStream;
 pub use mounts::{CacheIdentity, CacheMount, CacheSharing, ListedCache};
@@ -72,6 +74,7 @@ const FORMAT: u32 = 1;
 const ALGORITHM: &str = "fsverity-sha512-12";
 const OBJECTS: &str = "objects";
 const ORIGINS: &str = "origins";
+const NAMES: &str = "names";
 const CONTAINERS: &str = "containers";
 const VOLUMES: &str = "volumes";
 const DIRECTORIES: [&str; 14] = [
@@ -83,7 +86,7 @@ const DIRECTORIES: [&str; 14] = [
     "compressed",
     ORIGINS,
     "images",
-    "names",
+    NAMES,
     "cache",
     holds::HOLDS,
     CONTAINERS,

@@ -75,13 +75,13 @@ impl Store {
     /// Nobody else may use the store meanwhile. If something needed cannot be read, nothing is removed.
     pub fn prune(&self, options: &PruneOptions, observer: &dyn Observer) -> Result<Pruned, StoreError> {
         self.exclusively(|| {
-            let named = self.names()?.into_iter().map(|(_, digest)| digest);
             let held = self.holds()?.into_iter().map(|(_, digest)| digest);
-            let named: BTreeSet<_> = named.chain(held).collect();
+            let mut reached = self.reached_by_names(None)?;
+            reached.extend(held);
             let (kept, unnamed): (Vec<_>, Vec<_>) = self
                 .image_digests()?
                 .into_iter()
-                .partition(|digest| named.contains(digest));
+                .partition(|digest| reached.contains(digest));
             let needed = self.needed(&kept, !options.cache)?;
             let mut pruned = Pruned::default();
             for digest in unnamed {
@@ -99,9 +99,10 @@ impl Store {
         })
     }
 
-    /// Takes a name off an image; with its last name the image goes, and what only it needed. That is left to a later
-    /// [`Store::prune`] if somebody else uses the store. Images without a name stay. The last name of an image that is
-    /// held is not taken.
+    /// Takes a name off an image or index; with its last name the image goes, and what only it needed. That is left to a
+    /// later [`Store::prune`] if somebody else uses the store. Images without a name stay. The last name of an image
+    /// that is held is not taken; an image that is in an index needs no name. With an index its images go that have
+    /// nothing else.
     pub fn remove_image(
         &self,
         name: &Reference,
@@ -110,13 +111,18 @@ impl Store {
         self.require_removable(name)?;
         let (name, digest) = self.untag(name)?;
         let mut pruned = Pruned::default();
-        let Some(digest) = digest else {
+        // Where it cannot be told what other names need, nothing goes but the name.
+        let (Some(digest), Ok(reached)) = (digest, self.reached_by_names(None)) else {
             return Ok((name, pruned));
         };
-        if self.names()?.iter().any(|(_, other)| *other == digest) {
+        let held: Vec<_> = self.holds()?.into_iter().map(|(_, digest)| digest).collect();
+        let needed = |image: &Sha256Digest| reached.contains(image) || held.contains(image);
+        for image in self.images_of(&digest).iter().filter(|image| !needed(image)) {
+            pruned.images += self.discard(&image_path(image), &mut pruned.size_bytes)?;
+        }
+        if reached.contains(&digest) {
             return Ok((name, pruned));
         }
-        pruned.images += self.discard(&image_path(&digest), &mut pruned.size_bytes)?;
         let collected = self.exclusively(|| {
             let needed = self.needed(&self.image_digests()?, true)?;
             self.discard_unneeded(&needed, &mut pruned, observer)
@@ -127,18 +133,44 @@ impl Store {
         }
     }
 
-    /// Whether the name is not the last one of an image that is held. A name that cannot be read keeps nothing.
+    /// Whether no image that is held would be without a name. A name that cannot be read keeps nothing.
     fn require_removable(&self, name: &Reference) -> Result<(), StoreError> {
         let Ok(Some(known)) = self.resolve(name) else {
             return Ok(());
         };
-        let names = self.names().unwrap_or_default();
-        let of = |wanted: &Reference| names.iter().find(|(name, _)| name == wanted);
-        match of(&known) {
-            Some((_, digest)) if names.iter().filter(|(_, other)| other == digest).count() == 1 => {
-                self.require_not_held(digest)
-            }
-            _ => Ok(()),
+        let (Ok(Some(digest)), Ok(reached)) = (self.named(&known), self.reached_by_names(Some(&known)))
+        else {
+            return Ok(());
+        };
+        let images = self.images_of(&digest).into_iter();
+        images
+            .filter(|image| !reached.contains(image))
+            .try_for_each(|image| self.require_not_held(&image))
+    }
+
+    /// The digests of all that names stand for, and of the images of the indexes among it.
+    fn reached_by_names(&self, without: Option<&Reference>) -> Result<BTreeSet<Sha256Digest>, StoreError> {
+        let names = self.names()?.into_iter();
+        let named: BTreeSet<_> = names
+            .filter(|(name, _)| Some(name) != without)
+            .map(|(_, digest)| digest)
+            .collect();
+        let mut reached = named.clone();
+        for index in self
+            .indexes()?
+            .iter()
+            .filter(|index| named.contains(&index.digest))
+        {
+            reached.extend(index.digests());
+        }
+        Ok(reached)
+    }
+
+    /// The images of an index, or the image with that digest. An index that cannot be read has none.
+    fn images_of(&self, digest: &Sha256Digest) -> Vec<Sha256Digest> {
+        match self.index_of_digest(digest) {
+            Ok(index) => index.digests().collect(),
+            Err(_) => vec![*digest],
         }
     }
 
@@ -167,6 +199,7 @@ impl Store {
                 Err(error) => drop(damages.insert(damage_of("layer", id.to_string(), &error))),
             }
         }
+        self.verify_indexes(&mut damages)?;
         let blobs: Vec<_> = blobs.into_iter().collect();
         let contents: Vec<_> = contents.into_iter().collect();
         let total_bytes = contents.iter().map(Content::size_bytes).sum::<u64>();
@@ -182,6 +215,25 @@ impl Store {
         })?;
         damages.extend(bad_objects.into_iter().chain(bad_blobs).flatten());
         Ok(damages.into_iter().collect())
+    }
+
+    /// Whether what is named and no image is an index, and whether its images are there.
+    fn verify_indexes(&self, damages: &mut BTreeSet<Damage>) -> Result<(), StoreError> {
+        let images: HashSet<_> = self.image_digests()?.into_iter().collect();
+        let names = self.names()?.into_iter();
+        for (_, digest) in names.filter(|(_, digest)| !images.contains(digest)) {
+            match self.index_of_digest(&digest) {
+                Ok(index) => damages.extend(index.digests().filter(|image| !images.contains(image)).map(
+                    |image| Damage {
+                        what: "image",
+                        name: image.to_string(),
+                        missing: true,
+                    },
+                )),
+                Err(error) => drop(damages.insert(damage_of("image", digest.to_string(), &error))),
+            }
+        }
+        Ok(())
     }
 
     fn verify_diffs(
@@ -240,6 +292,9 @@ impl Store {
             needed.layers.extend(image.layers(self)?);
             needed.diffs.extend(image.config.rootfs.diff_ids);
         }
+        needed
+            .blobs
+            .extend(self.indexes()?.into_iter().map(|index| index.digest));
         if with_cache {
             for layer in self.cached_layers()? {
                 if self.contains_layer(&layer)? {

@@ -16,12 +16,13 @@ use osmith_build::check::Checked;
 use osmith_build::containerfile::Severity;
 use osmith_build::plan::{ImageFormat, Platforms};
 use osmith_build::{ContainerfileText, Request, Squash, Times, build as build_image, check_request};
+use osmith_image::Platform;
 use osmith_image::store::Store;
 use osmith_report::{Class, Observer};
 
 use super::images::{parse_name, print};
 use super::import::seconds_since_1970;
-use super::transfer::{Quiet, host_platform, write_digest};
+use super::transfer::{Quiet, write_digest};
 use crate::args::{BuildArgs, BuildFormat};
 use crate::failure::{CommandFailure, CommandResult};
 use context::Place;
@@ -73,8 +74,8 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
         no_cache: args.no_cache,
         jobs: args.jobs.map_or_else(host_parallelism, NonZeroUsize::get),
         platforms: Platforms {
-            build: host_platform(),
-            target: platform.clone().unwrap_or_else(host_platform),
+            build: Platform::host(),
+            target: platform.clone().unwrap_or_else(Platform::host),
         },
         is_platform_given: platform.is_some(),
         created: seconds_since_1970(),

@@ -11,7 +11,6 @@ use osmith_sys::sandbox::capabilities;
 use super::options;
 use crate::args::{BuildArgs, BuildNetwork};
 use crate::commands::container::options::Capabilities;
-use crate::commands::transfer::host_platform;
 use crate::failure::CommandFailure;
 
 /// The annotation that says when an image was made.
@@ -22,7 +21,7 @@ pub(super) fn platform(args: &BuildArgs) -> Result<Option<Platform>, CommandFail
     if args.os.is_none() && args.arch.is_none() && args.variant.is_none() {
         return Ok(args.platform.clone());
     }
-    let host = host_platform();
+    let host = Platform::host();
     let mut words = vec![
         args.os.clone().unwrap_or(host.os),
         args.arch.clone().unwrap_or(host.architecture),

@@ -10,14 +10,14 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use osmith_image::{Reference, Sha256Digest};
+use osmith_image::{Platform, Reference, Sha256Digest};
 
 use osmith_image::registry::PullPolicy;
 use osmith_image::store::{Access, Image, Store, StoreError};
 use osmith_report::{Class, Failure, Observer};
 
 use crate::args::RunArgs;
-use crate::commands::transfer::{Quiet, fetch_one, host_platform};
+use crate::commands::transfer::{Quiet, fetch_one};
 use crate::failure::CommandFailure;
 
 /// The digest of the manifest of what this program fetched before it started itself anew.
@@ -34,11 +34,15 @@ pub(super) fn image(
         return Ok(digest);
     }
     let policy = PullPolicy::from(args.pull);
+    let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let has_fetched = Cell::new(false);
-    let image = policy.image::<Box<dyn Failure>>(name, &open(name, policy, store)?, || {
+    let image = policy.image::<Box<dyn Failure>>(name, &platform, &open(name, policy, store)?, || {
         has_fetched.set(true);
-        fetched(args, name, store, observer)
+        fetched(args, name, &platform, store, observer)
     })?;
+    if args.platform.is_some() {
+        image.require_platform(name, &platform)?;
+    }
     match has_fetched.get() {
         true => Err(start_anew(&image).into()),
         false => Ok(image.manifest_digest),
@@ -58,6 +62,7 @@ fn open(name: &Reference, policy: PullPolicy, path: &Path) -> Result<Store, Stor
 fn fetched(
     args: &RunArgs,
     name: &Reference,
+    platform: &Platform,
     store: &Path,
     observer: &dyn Observer,
 ) -> Result<Image, Box<dyn Failure>> {
@@ -67,7 +72,7 @@ fn fetched(
     };
     let store = Store::open(store, Access::ReadWrite)?;
     let client = crate::registries::client(&args.transfer)?;
-    fetch_one(&client, name, &host_platform(), &store, &quiet)
+    fetch_one(&client, name, platform, &store, &quiet)
 }
 
 /// Returns only if it cannot be done.
