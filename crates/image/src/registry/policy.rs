@@ -19,8 +19,8 @@ pub enum PullPolicy {
 }
 
 impl PullPolicy {
-    /// The image of a name, from the store or by `fetch`; of an index the one for that kind of machine. A name of
-    /// `localhost` is never fetched.
+    /// The image of a name, from the store or by `fetch`; of an index the one for that kind of machine. An image for
+    /// another kind is as good as none, if it can be fetched. A name of `localhost` is never fetched.
     pub fn image<E: From<StoreError>>(
         self,
         name: &Reference,
@@ -30,6 +30,11 @@ impl PullPolicy {
     ) -> Result<Image, E> {
         let is_elsewhere = name.domain().is_some_and(|domain| domain != "localhost");
         match (store.image_for(name, platform), self) {
+            (Ok(image), PullPolicy::Missing)
+                if is_elsewhere && image.require_platform(name, platform).is_err() =>
+            {
+                fetch()
+            }
             (Ok(image), PullPolicy::Missing | PullPolicy::Never) => Ok(image),
             (Ok(image), _) if !is_elsewhere => Ok(image),
             (Ok(image), PullPolicy::Newer) => Ok(fetch().unwrap_or(image)),
@@ -71,12 +76,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), Access::ReadWrite).unwrap();
         let name = |text: &str| text.parse::<Reference>().unwrap();
-        let stored = image(
-            &store,
-            "amd64",
-            &[name("r.example/there"), name("localhost/there")],
-        );
-        let newer = image(&store, "arm64", &[]);
+        let host = crate::host_architecture();
+        let stored = image(&store, host, &[name("r.example/there"), name("localhost/there")]);
+        let foreign = [name("r.example/foreign"), name("localhost/foreign")];
+        let newer = image(&store, "s390x", &foreign);
         // Whether the place of images answers; what comes of it, and whether it was asked.
         let found = |policy: PullPolicy, text: &str, answers: bool| {
             let asked = Cell::new(false);
@@ -89,7 +92,8 @@ mod tests {
             });
             let came = match image {
                 Ok(image) if image == stored => "stored",
-                Ok(_) => "fetched",
+                Ok(_) if asked.get() => "fetched",
+                Ok(_) => "foreign",
                 Err(StoreError::NoStore(_)) => "no answer",
                 Err(_) => "unknown",
             };
@@ -108,6 +112,10 @@ mod tests {
             (Newer, "r.example/there", false, ("stored", true)),
             (Never, "r.example/there", true, ("stored", false)),
             (Never, "r.example/other", true, ("unknown", false)),
+            (Missing, "r.example/foreign", true, ("fetched", true)),
+            (Missing, "r.example/foreign", false, ("no answer", true)),
+            (Missing, "localhost/foreign", true, ("foreign", false)),
+            (Never, "r.example/foreign", true, ("foreign", false)),
             (Always, "localhost/there", true, ("stored", false)),
             (Always, "localhost/other", true, ("unknown", false)),
         ] {
