@@ -1,6 +1,6 @@
 //! `osmith build`: what is asked for, and the way from there to an image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use osmith_formats::tree::Timestamp;
@@ -10,12 +10,13 @@ use osmith_image::{ImageConfig, Reference};
 use osmith_report::{Event, Observer, Outcome, Severity as Loudness, Step, StepId};
 
 use crate::bases::{BaseImageSet, StoreImages};
+use crate::built::Built;
 use crate::check::Checked;
 use crate::commit::commit;
 use crate::containerfile::{Diagnostic, Source, parse};
 use crate::context::{Context, IgnorePlaces};
 use crate::error::{BuildError, Findings};
-use crate::execute::{Workplace, execute};
+use crate::execute::{Work, Workplace, execute};
 use crate::outside::Outside;
 use crate::plan::{ImageFormat, NamedContext, Plan, Platforms, Wanted, plan};
 use crate::run::{DEFAULT_CAPABILITIES, Mount};
@@ -216,14 +217,19 @@ pub fn check(store: &Store, request: &Request, outside: &dyn Outside, observer: 
     crate::check::check(&file.name, &file.bytes, &request.wanted(), &mut images)
 }
 
-/// Builds an image and gives it its names. Nothing is named before everything has succeeded.
+/// Builds images that differ in the platform, the stages of all side by side, and gives them their names. Nothing is
+/// named before all stages of all images have succeeded. Containerfile, contexts and what is fetched when are those of
+/// the first request.
 pub fn build(
     store: &Store,
-    request: &Request,
+    requests: &[Request],
     outside: &dyn Outside,
     observer: &dyn Observer,
-) -> Result<BuiltImage, BuildError> {
-    let parsed = parse(&request.containerfile.name, &request.containerfile.bytes);
+) -> Result<Vec<BuiltImage>, BuildError> {
+    let Some(first) = requests.first() else {
+        return Ok(Vec::new());
+    };
+    let parsed = parse(&first.containerfile.name, &first.containerfile.bytes);
     let source = &parsed.containerfile.source;
     if parsed.has_errors() {
         return Err(Findings::new(source, parsed.diagnostics).into());
@@ -231,37 +237,58 @@ pub fn build(
     let mut images = StoreImages {
         store,
         outside,
-        policy: request.pull,
+        policy: first.pull,
         observer,
         found: BaseImageSet::default(),
     };
-    let wanted = request.wanted();
-    let plan = plan(&parsed.containerfile, &wanted, &mut images)
-        .map_err(|findings| Findings::new(source, findings))?;
-    let context = Context::open(store, &request.context, request.ignore_places())?;
+    let mut plans = Vec::new();
+    for request in requests {
+        let plan = plan(&parsed.containerfile, &request.wanted(), &mut images)
+            .map_err(|findings| Findings::new(source, findings))?;
+        plans.push(plan);
+    }
+    let context = Context::open(store, &first.context, first.ignore_places())?;
     if let Some(text) = context.warning() {
-        observer.observe(Event::Message {
-            severity: Loudness::Warning,
-            text,
+        warn(text, observer);
+    }
+    let named_contexts = named_contexts(store, first)?;
+    announce(requests, &plans, &parsed.diagnostics, source, observer);
+    let mut work: Vec<Work<'_>> = Vec::new();
+    for (request, plan) in requests.iter().zip(plans) {
+        let workplace = Workplace {
+            store,
+            request,
+            source,
+            outside,
+            observer,
+            images: &images.found,
+            context: &context,
+            named_contexts: &named_contexts,
+        };
+        work.push(Work {
+            workplace,
+            plan,
+            first_step: work.last().map_or(0, |before| before.last_step() + 1),
         });
     }
-    let named_contexts = named_contexts(store, request)?;
-    announce(&plan, &parsed.diagnostics, source, request, observer);
-    let workplace = Workplace {
+    let built = execute(&work, store, first.jobs, observer)?;
+    context.save()?;
+    let images = work.iter().zip(built);
+    images.map(|(work, built)| commit_last(work, built)).collect()
+}
+
+/// The last step: what was built becomes an image with names.
+fn commit_last(work: &Work<'_>, built: Built) -> Result<BuiltImage, BuildError> {
+    let Workplace {
         store,
         request,
-        source,
-        outside,
         observer,
-        images: &images.found,
-        context,
-        named_contexts,
-    };
-    let built = execute(&workplace, &plan)?;
+        ..
+    } = work.workplace;
     observer.require_running()?;
-    let step = StepId(plan.stages.iter().map(|stage| 1 + stage.steps.len() as u32).sum());
+    let step = StepId(work.last_step());
     observer.observe(Event::Started { step });
-    let target = plan.stages.last();
+    let target = work.plan.stages.last();
     let empty = ImageConfig::new(
         &request.platforms.target.architecture,
         &request.platforms.target.os,
@@ -285,6 +312,13 @@ pub fn build(
         image: image?,
         stage: target.map(|stage| stage.title.clone()).unwrap_or_default(),
     })
+}
+
+fn warn(text: String, observer: &dyn Observer) {
+    observer.observe(Event::Message {
+        severity: Loudness::Warning,
+        text,
+    });
 }
 
 fn set_variables(config: &mut ImageConfig, request: &Request) {
@@ -314,37 +348,32 @@ fn named_contexts<'s>(
     Ok(contexts)
 }
 
-/// Tells the observer the steps, and what is strange.
+/// Tells the observer the steps, and what is strange: once, whatever the number of platforms.
 fn announce(
-    plan: &Plan,
+    requests: &[Request],
+    plans: &[Plan],
     warnings: &[Diagnostic],
     source: &Source,
-    request: &Request,
     observer: &dyn Observer,
 ) {
-    for warning in warnings.iter().chain(&plan.warnings) {
+    let mut told = BTreeSet::new();
+    for warning in warnings
+        .iter()
+        .chain(plans.iter().flat_map(|plan| &plan.warnings))
+    {
         let text = match warning.note.as_str() {
             "" => warning.headline(source),
             note => format!("{}: {note}", warning.headline(source)),
         };
-        observer.observe(Event::Message {
-            severity: Loudness::Warning,
-            text,
-        });
+        if told.insert(text.clone()) {
+            warn(text, observer);
+        }
     }
-    let several = plan.stages.len() > 1;
     let mut titles = Vec::new();
-    for stage in &plan.stages {
-        let prefix = if several {
-            format!("[{}] ", stage.title)
-        } else {
-            String::new()
-        };
-        titles.push(format!("{prefix}FROM {}", stage.base_name));
-        titles.extend(stage.steps.iter().map(|step| format!("{prefix}{}", step.title)));
+    for (request, plan) in requests.iter().zip(plans) {
+        let platform = (requests.len() > 1).then(|| request.platforms.target.to_string());
+        titles.extend(titles_of(request, plan, platform.as_deref()));
     }
-    let names: Vec<String> = request.tags.iter().map(Reference::to_string).collect();
-    titles.push(format!("COMMIT {}", names.join(", ")).trim_end().to_owned());
     let steps = titles.into_iter().zip(0..).map(|(title, id)| Step {
         id: StepId(id),
         title,
@@ -352,4 +381,24 @@ fn announce(
     observer.observe(Event::Plan {
         steps: steps.collect(),
     });
+}
+
+/// The steps of an image, with what tells them from those of others: platform and stage.
+fn titles_of(request: &Request, plan: &Plan, platform: Option<&str>) -> Vec<String> {
+    let several = plan.stages.len() > 1;
+    let prefix = |stage: Option<&str>| match (platform, stage) {
+        (None, None) => String::new(),
+        (Some(word), None) | (None, Some(word)) => format!("[{word}] "),
+        (Some(platform), Some(stage)) => format!("[{platform} {stage}] "),
+    };
+    let mut titles = Vec::new();
+    for stage in &plan.stages {
+        let prefix = prefix(several.then_some(stage.title.as_str()));
+        titles.push(format!("{prefix}FROM {}", stage.base_name));
+        titles.extend(stage.steps.iter().map(|step| format!("{prefix}{}", step.title)));
+    }
+    let names: Vec<String> = request.tags.iter().map(Reference::to_string).collect();
+    let title = format!("{}COMMIT {}", prefix(None), names.join(", "));
+    titles.push(title.trim_end().to_owned());
+    titles
 }

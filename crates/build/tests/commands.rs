@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use osmith_build::Request;
 use osmith_build::run::DEFAULT_CAPABILITIES;
 use osmith_report::{Event, Observer, Outcome, Silent};
-use site::{Site, build, busybox_site as site, told};
+use site::{Site, build, build_all, busybox_site as site, told};
 
 osmith_testing::before_tests!(before_tests);
 
@@ -194,6 +194,63 @@ fn stages_that_need_nothing_of_each_other_are_built_at_once() {
     };
     assert_eq!(begun(1), 1);
     assert_eq!(begun(4), 2);
+}
+
+#[test]
+fn images_for_several_platforms_are_built_at_once() {
+    let Some(site) = site() else { return };
+    let text = "FROM localhost/base AS files\nARG TARGETVARIANT\nRUN echo $TARGETVARIANT > /v; sleep 0.3\n\
+                FROM scratch\nCOPY --from=files /v /v\n";
+    let begun = |jobs| {
+        let mut request = site.request(text);
+        request.tags.clear();
+        request.no_cache = true;
+        request.jobs = jobs;
+        let requests = ["v1", "v2"].map(|variant| {
+            let mut request = request.clone();
+            request.platforms.target.variant = Some(variant.to_owned());
+            request
+        });
+        let log = Started::default();
+        let built = build_all(&site.store, &requests, &log).unwrap();
+        let listed: Vec<_> = built.iter().map(|built| site.listing(built)).collect();
+        assert!(
+            listed[0].contains("\"v1\\n\"") && listed[1].contains("\"v2\\n\""),
+            "{listed:?}"
+        );
+        assert_eq!(built[1].image.config.variant.as_deref(), Some("v2"));
+        log.0.into_inner().unwrap().1
+    };
+    assert_eq!(begun(1), 1);
+    assert_eq!(begun(4), 2);
+}
+
+#[test]
+fn steps_for_several_platforms_are_told_apart() {
+    let Some(site) = site() else { return };
+    let mut request = site.request("FROM scratch AS a\nENV a=b\nFROM a\nHEALTHCHECK CMD true\n");
+    request.jobs = 1;
+    let mut other = request.clone();
+    other.platforms.target.architecture = "arm64".to_owned();
+    let log = Titles::default();
+    build_all(&site.store, &[request, other], &log).unwrap();
+    insta::assert_snapshot!(log.0.into_inner().unwrap().join("\n"));
+}
+
+/// The titles of the steps, and what is strange.
+#[derive(Default)]
+struct Titles(Mutex<Vec<String>>);
+
+impl Observer for Titles {
+    fn observe(&self, event: Event) {
+        let mut lines = self.0.lock().unwrap();
+        match event {
+            Event::Plan { steps } => lines.extend(steps.into_iter().map(|step| step.title)),
+            Event::Message { text, .. } => lines.push(text),
+            Event::Finished { step, .. } => lines.push(format!("{} ends", step.0)),
+            _ => {}
+        }
+    }
 }
 
 /// How many steps are under way, and the most there were.

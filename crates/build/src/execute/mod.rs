@@ -36,46 +36,74 @@ pub(crate) struct Workplace<'b> {
     pub(crate) outside: &'b dyn Outside,
     pub(crate) observer: &'b dyn Observer,
     pub(crate) images: &'b BaseImageSet,
-    pub(crate) context: Context<'b>,
+    pub(crate) context: &'b Context<'b>,
     /// `--build-context`, by name.
-    pub(crate) named_contexts: BTreeMap<String, Context<'b>>,
+    pub(crate) named_contexts: &'b BTreeMap<String, Context<'b>>,
 }
 
-/// Builds all stages; the last one is given back.
-pub(crate) fn execute(workplace: &Workplace<'_>, plan: &Plan) -> Result<Built, BuildError> {
+/// A plan, what it works on, and the number of its first step.
+pub(crate) struct Work<'b> {
+    pub(crate) workplace: Workplace<'b>,
+    pub(crate) plan: Plan,
+    pub(crate) first_step: u32,
+}
+
+impl Work<'_> {
+    /// The number of the step after those of the stages.
+    pub(crate) fn last_step(&self) -> u32 {
+        let counts = self.plan.stages.iter().map(|stage| 1 + stage.steps.len() as u32);
+        self.first_step + counts.sum::<u32>()
+    }
+}
+
+/// Builds all stages of all plans, as many side by side as `jobs`; the last one of each plan is given back.
+pub(crate) fn execute(
+    work: &[Work<'_>],
+    store: &Store,
+    jobs: usize,
+    observer: &dyn Observer,
+) -> Result<Vec<Built>, BuildError> {
     let stoppable = Stoppable {
-        observer: workplace.observer,
+        observer,
         is_stopped: AtomicBool::new(false),
     };
-    let execution = Execution {
-        workplace,
-        observer: &stoppable,
-        built: plan.stages.iter().map(|_| OnceLock::new()).collect(),
-        first_steps: first_steps(plan),
-    };
-    let needs: Vec<Vec<usize>> = plan.stages.iter().map(|stage| stage.needs.clone()).collect();
+    let executions: Vec<Execution<'_>> = work
+        .iter()
+        .map(|work| Execution {
+            workplace: &work.workplace,
+            observer: &stoppable,
+            built: work.plan.stages.iter().map(|_| OnceLock::new()).collect(),
+            first_steps: first_steps(&work.plan, work.first_step),
+        })
+        .collect();
+    let (mut places, mut needs) = (Vec::new(), Vec::new());
+    for (execution, work) in executions.iter().zip(work) {
+        let before = places.len();
+        for (position, stage) in work.plan.stages.iter().enumerate() {
+            places.push((execution, position, stage));
+            needs.push(stage.needs.iter().map(|stage| before + stage).collect());
+        }
+    }
     run_stages(
         &needs,
-        workplace.request.jobs,
-        || BuildRoot::new(workplace.store),
-        |position, build_root| match plan.stages.get(position) {
-            Some(stage) => execution.stage(position, stage, build_root),
+        jobs,
+        || BuildRoot::new(store),
+        |place, build_root| match places.get(place) {
+            Some((execution, position, stage)) => execution.stage(*position, stage, build_root),
             None => Ok(()),
         },
         || stoppable.is_stopped.store(true, Ordering::Relaxed),
     )?;
-    workplace.context.save()?;
-    Ok(execution
-        .built
-        .into_iter()
-        .next_back()
-        .and_then(OnceLock::into_inner)
-        .unwrap_or_default())
+    let last = |execution: Execution<'_>| execution.built.into_iter().next_back();
+    let built = executions.into_iter().map(last);
+    Ok(built
+        .map(|place| place.and_then(OnceLock::into_inner).unwrap_or_default())
+        .collect())
 }
 
 /// The number of each stage's FROM; its steps come after it.
-fn first_steps(plan: &Plan) -> Vec<u32> {
-    let mut next = 0;
+fn first_steps(plan: &Plan, first: u32) -> Vec<u32> {
+    let mut next = first;
     let counts = plan.stages.iter().map(|stage| 1 + stage.steps.len() as u32);
     counts
         .map(|count| {

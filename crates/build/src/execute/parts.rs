@@ -105,7 +105,7 @@ impl Execution<'_> {
                 let context = self.workplace.named_contexts.get(name);
                 context.ok_or_else(|| StepError::NoContext(name.clone()))
             }
-            _ => Ok(&self.workplace.context),
+            _ => Ok(self.workplace.context),
         }
     }
 

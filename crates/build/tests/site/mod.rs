@@ -46,6 +46,16 @@ impl Outside for Nobody {
     }
 }
 
+/// Builds several images without other machines.
+#[allow(clippy::result_large_err)]
+pub(crate) fn build_all(
+    store: &Store,
+    requests: &[Request],
+    observer: &dyn Observer,
+) -> Result<Vec<BuiltImage>, BuildError> {
+    osmith_build::build(store, requests, &Nobody, observer)
+}
+
 /// Builds without other machines.
 #[allow(clippy::result_large_err)]
 pub(crate) fn build(
@@ -53,7 +63,8 @@ pub(crate) fn build(
     request: &Request,
     observer: &dyn Observer,
 ) -> Result<BuiltImage, BuildError> {
-    osmith_build::build(store, request, &Nobody, observer)
+    let built = build_all(store, std::slice::from_ref(request), observer)?;
+    Ok(built.into_iter().next().unwrap())
 }
 
 pub(crate) struct Site {

@@ -15,13 +15,14 @@ use crate::commands::container::options::Capabilities;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Works as root and as an ordinary user with subordinate ids (/etc/subuid, /etc/subgid).
-Prints the ID of the image.
+Prints the ID of the image, of several each on a line.
 
 Examples:
   osmith build -t localhost/webserver examples/webserver
   osmith build -t localhost/os:2 -f Containerfile.prod --build-arg CHANNEL=stable .
   osmith build --target base --no-cache .
   osmith build --secret id=token,src=token.txt --build-context assets=../assets .
+  osmith build --platform linux/amd64,linux/arm64 --manifest registry.example.org/os/base .
   osmith build --check .
   osmith build --source-date-epoch 1700000000 --iidfile id .")]
 pub(crate) struct BuildArgs {
@@ -47,9 +48,19 @@ pub(crate) struct BuildArgs {
     /// Stop at this stage
     #[arg(long, value_name = "STAGE")]
     pub(crate) target: Option<String>,
-    /// The kind of machine that the image is for, such as linux/arm64 [default: this one]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["os", "arch", "variant"])]
-    pub(crate) platform: Option<Platform>,
+    /// The kind of machine that the image is for, such as linux/arm64 [default: this one]; of several, with commas
+    /// between them, each has an image in the index of --manifest
+    #[arg(
+        long,
+        value_name = "OS/ARCH[/VARIANT]",
+        value_delimiter = ',',
+        conflicts_with_all = ["os", "arch", "variant"]
+    )]
+    pub(crate) platform: Vec<Platform>,
+    /// Put the image into the index of that name, which is made if there is none; it takes the place of one for the same
+    /// platform
+    #[arg(long, value_name = "NAME[:TAG]")]
+    pub(crate) manifest: Option<String>,
     /// The same in parts: the processor
     #[arg(long, value_name = "ARCH")]
     pub(crate) arch: Option<String>,

@@ -6,6 +6,7 @@ mod errors;
 mod full;
 mod help;
 mod image_builder;
+mod indexes;
 mod killed_builds;
 mod lint;
 mod person;

@@ -15,9 +15,9 @@ use std::{env, fs};
 use osmith_build::check::Checked;
 use osmith_build::containerfile::Severity;
 use osmith_build::plan::{ImageFormat, Platforms};
-use osmith_build::{ContainerfileText, Request, Squash, Times, build as build_image, check_request};
-use osmith_image::Platform;
-use osmith_image::store::Store;
+use osmith_build::{ContainerfileText, Request, Squash, Times, build as build_images, check_request};
+use osmith_image::store::{Image, Store};
+use osmith_image::{Platform, Reference};
 use osmith_report::{Class, Observer};
 
 use super::images::{parse_name, print};
@@ -38,21 +38,73 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
             .hint(refusal.hint)
             .into());
     }
+    let platforms = surroundings::platforms(args)?;
+    surroundings::require_room(args, &platforms)?;
     let tags = args
         .tag
         .iter()
         .map(|name| parse_name(name))
         .collect::<Result<Vec<_>, _>>()?;
+    let manifest = args.manifest.as_deref().map(parse_name).transpose()?;
     let output = args.output.as_deref().map(Output::parse).transpose()?;
     output.iter().try_for_each(Output::require_free)?;
+    if let Some(name) = &manifest {
+        store.require_index_name(name)?;
+    }
     let machines = Machines::new(&args.transfer);
     let place = context::open(&args.context, store, &machines, observer)?;
-    let platform = surroundings::platform(args)?;
+    let requests = requests(request(args, tags, &place)?, &platforms);
+    let quiet = Quiet {
+        observer,
+        quiet: args.quiet,
+    };
+    if args.check {
+        let checked = requests
+            .iter()
+            .map(|request| check_request(store, request, &machines, &quiet));
+        return told(&checked.collect::<Vec<_>>());
+    }
+    let built = build_images(store, &requests, &machines, &quiet)?;
+    let images: Vec<Image> = built.into_iter().map(|built| built.image).collect();
+    if let Some(name) = &manifest {
+        store.add_to_index(name, &images)?;
+    }
+    for image in &images {
+        if let Some(output) = &output {
+            output.write(image, store, &quiet)?;
+        }
+        let id = image.id();
+        if let Some(path) = &args.iidfile {
+            write_digest(path, &id.to_string())?;
+        }
+        if !matches!(output, Some(Output::Stream)) {
+            print(&format!("{id}\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is to be built, for each platform.
+fn requests(mut request: Request, platforms: &[Platform]) -> Vec<Request> {
+    if platforms.is_empty() {
+        return vec![request];
+    }
+    request.is_platform_given = true;
+    let for_platform = |platform: &Platform| {
+        let mut request = request.clone();
+        request.platforms.target = platform.clone();
+        request
+    };
+    platforms.iter().map(for_platform).collect()
+}
+
+/// What is to be built for this machine.
+fn request(args: &BuildArgs, tags: Vec<Reference>, place: &Place) -> Result<Request, CommandFailure> {
     let build_args = options::build_args(&args.build_arg, &args.build_arg_file)?;
-    let request = Request {
+    Ok(Request {
         context: place.directory.clone(),
         ignore_file: args.ignorefile.clone(),
-        containerfile: containerfile(args, &place)?,
+        containerfile: containerfile(args, place)?,
         tags,
         times: times(args, &build_args)?,
         build_args,
@@ -75,9 +127,9 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
         jobs: args.jobs.map_or_else(host_parallelism, NonZeroUsize::get),
         platforms: Platforms {
             build: Platform::host(),
-            target: platform.clone().unwrap_or_else(Platform::host),
+            target: Platform::host(),
         },
-        is_platform_given: platform.is_some(),
+        is_platform_given: false,
         created: seconds_since_1970(),
         annotations: options::pairs("--annotation", &args.annotation)?,
         inherits_annotations: args.inherit_annotations,
@@ -89,40 +141,27 @@ pub(crate) fn build(args: &BuildArgs, store: &Store, observer: &dyn Observer) ->
         run: surroundings::run_settings(args)?,
         env: args.env.iter().filter_map(|text| options::pair(text)).collect(),
         unset_env: args.unsetenv.clone(),
-    };
-    let quiet = Quiet {
-        observer,
-        quiet: args.quiet,
-    };
-    if args.check {
-        return told(&check_request(store, &request, &machines, &quiet));
-    }
-    let built = build_image(store, &request, &machines, &quiet)?;
-    if let Some(output) = &output {
-        output.write(&built.image, store, &quiet)?;
-    }
-    let id = built.image.id();
-    if let Some(path) = &args.iidfile {
-        write_digest(path, &id.to_string())?;
-    }
-    match output {
-        Some(Output::Stream) => Ok(()),
-        _ => print(&format!("{id}\n")),
-    }
+    })
 }
 
-/// Prints what was found; a failure if the file cannot be built.
-fn told(checked: &Checked) -> CommandResult {
-    let count = |severity| {
-        let found = checked.warnings.iter();
-        found
-            .filter(|warning| warning.finding.severity == severity)
-            .count()
-    };
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    print(&checked.text())?;
-    print(&format!("{warnings} warnings, {errors} errors\n"))?;
-    match checked.has_failed() {
+/// Prints what was found, what is the same for several platforms once; a failure if the file cannot be built.
+fn told(checked: &[Checked]) -> CommandResult {
+    let mut texts: Vec<String> = Vec::new();
+    for one in checked {
+        let count = |severity| {
+            let found = one.warnings.iter();
+            found
+                .filter(|warning| warning.finding.severity == severity)
+                .count()
+        };
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        let text = format!("{}{warnings} warnings, {errors} errors\n", one.text());
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    print(&texts.concat())?;
+    match checked.iter().any(Checked::has_failed) {
         false => Ok(()),
         true => Err(CommandFailure::new(Class::Input, "the Containerfile is not as it should be").into()),
     }

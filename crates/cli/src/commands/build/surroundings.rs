@@ -16,10 +16,17 @@ use crate::failure::CommandFailure;
 /// The annotation that says when an image was made.
 const CREATED: &str = "org.opencontainers.image.created";
 
-/// What `--platform` says, or `--os`, `--arch` and `--variant` together; what is not said is as here.
-pub(super) fn platform(args: &BuildArgs) -> Result<Option<Platform>, CommandFailure> {
+/// What `--platform` says, or `--os`, `--arch` and `--variant` together; of these, what is not said is as here. None if
+/// nothing is said.
+pub(super) fn platforms(args: &BuildArgs) -> Result<Vec<Platform>, CommandFailure> {
     if args.os.is_none() && args.arch.is_none() && args.variant.is_none() {
-        return Ok(args.platform.clone());
+        let mut platforms: Vec<Platform> = Vec::new();
+        for platform in &args.platform {
+            if !platforms.contains(platform) {
+                platforms.push(platform.clone());
+            }
+        }
+        return Ok(platforms);
     }
     let host = Platform::host();
     let mut words = vec![
@@ -30,7 +37,34 @@ pub(super) fn platform(args: &BuildArgs) -> Result<Option<Platform>, CommandFail
     let platform: Platform = words.join("/").parse().map_err(|error| {
         CommandFailure::new(Class::Usage, "--os, --arch and --variant make no platform").because(error)
     })?;
-    Ok(Some(platform))
+    Ok(vec![platform])
+}
+
+/// Several platforms make several images: what is for one does not fit them.
+pub(super) fn require_room(args: &BuildArgs, platforms: &[Platform]) -> Result<(), CommandFailure> {
+    let refused = |message: &str, hint: &str| Err(CommandFailure::new(Class::Usage, message).hint(hint));
+    if platforms.len() < 2 || args.check {
+        return Ok(());
+    }
+    if !args.tag.is_empty() {
+        return refused(
+            "--tag names one image, and several platforms make several",
+            "--manifest NAME, in its place, names the index of all",
+        );
+    }
+    if args.manifest.is_none() {
+        return refused(
+            "several platforms make several images, which need a name together",
+            "name the index of all: --manifest NAME",
+        );
+    }
+    if args.iidfile.is_some() || args.output.is_some() {
+        return refused(
+            "--iidfile and --output are for one image, and several platforms make several",
+            "build one platform after the other, each with --manifest NAME",
+        );
+    }
+    Ok(())
 }
 
 pub(super) fn unset_annotations(args: &BuildArgs) -> Vec<String> {
