@@ -39,6 +39,7 @@ fuzz_target!(|data: &[u8]| {
     let wanted = Wanted {
         build_args: [("x".to_owned(), "*y/z".to_owned())].into(),
         target: None,
+        first_base: (data.len() % 3 == 0).then(|| "other".to_owned()),
         platforms: Platforms {
             target: platform(),
             build: platform(),
