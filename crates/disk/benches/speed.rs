@@ -161,6 +161,7 @@ fn spec(types: &[ImageType], compression: Compression) -> Spec {
         seed: 0,
         compression,
         kernel_arguments: Vec::new(),
+        platform: None,
         follows: name(),
         configuration: Configuration::default(),
     }

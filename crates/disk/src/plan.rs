@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use osmith_config::Storage;
 use osmith_formats::gpt::{Guid, Table};
 use osmith_formats::tree::Tree;
-use osmith_image::store::{Image, Store};
+use osmith_image::store::{Image, Store, StoreError};
 use osmith_machine::install::{Architecture, Deployment, InstallOptions, deployment_of_stored};
 use osmith_machine::kernel_arguments;
 use osmith_machine::origin::ImageSource;
@@ -128,8 +128,18 @@ pub fn plan_for_device(store: &Store, spec: &Spec, device_bytes: u64) -> Result<
     plan_of_size(store, &spec, Some(device_bytes))
 }
 
+/// The image of the store that is meant.
+fn stored(store: &Store, spec: &Spec) -> Result<Image, StoreError> {
+    let Some(platform) = &spec.platform else {
+        return store.image(&spec.image);
+    };
+    let image = store.image_for(&spec.image, platform)?;
+    image.require_platform(&spec.image, platform)?;
+    Ok(image)
+}
+
 fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<Plan, PlanError> {
-    let image = store.image(&spec.image)?;
+    let image = stored(store, spec)?;
     let architecture = image.config.architecture.clone();
     let unknown = || PlanError::Architecture {
         image: spec.image.to_string(),

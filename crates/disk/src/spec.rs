@@ -4,7 +4,7 @@ use std::fmt;
 
 use osmith_config::Configuration;
 use osmith_formats::{qcow2, vhd, vmdk};
-use osmith_image::Reference;
+use osmith_image::{Platform, Reference};
 use serde::Serialize;
 
 use crate::bytes::GRAIN_BYTES;
@@ -14,6 +14,8 @@ use crate::bytes::GRAIN_BYTES;
 pub struct Spec {
     /// The image.
     pub image: Reference,
+    /// For which kind of machine, if the name stands for several; if none is given, for one like this.
+    pub platform: Option<Platform>,
     /// The formats, all written in one pass.
     pub types: Vec<ImageType>,
     /// The size of the disk, rounded up to whole MiB; `None` for the contents and a quarter more, 1 GiB at least.

@@ -6,7 +6,7 @@ use osmith_image::Reference;
 use osmith_image::store::Store;
 use osmith_report::Observer;
 
-use super::images::{json_text, of_platform, parse_name, print};
+use super::images::{json_text, parse_name, print};
 use crate::args::{DiskArgs, DiskCompression, DiskType, ReportFormat};
 use crate::configuration;
 use crate::failure::CommandResult;
@@ -14,10 +14,6 @@ use crate::failure::CommandResult;
 pub(crate) fn disk(args: &DiskArgs, store: &Store, observer: &dyn Observer) -> CommandResult {
     let image = parse_name(&args.image)?;
     let follows = store.resolve(&image)?.unwrap_or_else(|| image.qualified());
-    let image = match &args.platform {
-        Some(platform) => image.with_digest(of_platform(&image, platform, store)?.manifest_digest),
-        None => image,
-    };
     let configuration = match &args.config {
         Some(file) => configuration::read(file)?,
         None => Configuration::default(),
@@ -60,6 +56,7 @@ fn spec(args: &DiskArgs, image: Reference, follows: Reference, configuration: Co
     Spec {
         follows,
         image,
+        platform: args.platform.clone(),
         configuration,
         types,
         size_bytes: args.size,

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use osmith_config::Configuration;
 use osmith_disk::{Compression, Destination, ImageType, Plan, Spec, execute, plan};
-use osmith_image::go_architecture;
 use osmith_image::store::{Access, Store};
+use osmith_image::{Platform, go_architecture};
 use osmith_machine::install::is_unified;
 use osmith_report::{Class, Failure, Observer};
 use osmith_sys::file::NewFile;
@@ -124,7 +124,11 @@ fn open_store() -> Result<Store, Box<dyn Failure>> {
 fn planned(arguments: &ImageBuilder, image: &str, store: &Store) -> Result<Plan, Box<dyn Failure>> {
     require_supported(arguments)?;
     let name = parse_name(image)?;
-    let stored = store.image(&name)?;
+    let platform = arguments
+        .target_arch
+        .as_deref()
+        .map(|wanted| Platform::new("linux", go_architecture(wanted)));
+    let stored = store.image_for(&name, platform.as_ref().unwrap_or(&Platform::host()))?;
     let architecture = &stored.config.architecture;
     if let Some(wanted) = arguments
         .target_arch
@@ -144,6 +148,7 @@ fn planned(arguments: &ImageBuilder, image: &str, store: &Store) -> Result<Plan,
     let spec = Spec {
         follows: store.resolve(&name)?.unwrap_or_else(|| name.qualified()),
         image: name,
+        platform,
         configuration,
         types: types(arguments),
         size_bytes: None,

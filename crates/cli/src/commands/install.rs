@@ -24,6 +24,7 @@ pub(crate) fn to_disk(args: &ToDiskArgs, store: &Store, observer: &dyn Observer)
     let device = Device::open(&args.device, Path::new(HOST), args.wipe || args.dry_run)?;
     let spec = Spec {
         image,
+        platform: None,
         follows,
         configuration: match &args.config {
             Some(path) => configuration::read(path)?,

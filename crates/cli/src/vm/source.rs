@@ -129,6 +129,7 @@ fn make_disk(
         configuration: Configuration::default(),
         follows: store.resolve(&image)?.unwrap_or_else(|| image.qualified()),
         image,
+        platform: None,
         types: vec![ImageType::Raw],
         size_bytes: None,
         seed: 0,

@@ -7,7 +7,7 @@ use osmith_testing::oracle;
 use osmith_testing::registry::Registry;
 use serde_json::Value;
 
-use super::program::{Place, said};
+use super::program::{BOOTABLE, Place, said};
 
 const BOTH: &str = "--platform linux/amd64,linux/arm64 --source-date-epoch 1700000000";
 
@@ -286,6 +286,33 @@ fn a_saved_index_has_all_images() {
     place.ok("load whole.tar");
     let loaded = json(&place, "inspect os");
     assert_eq!(loaded[0]["Architecture"], osmith_image::host_architecture());
+}
+
+#[test]
+fn a_disk_is_of_the_image_for_the_platform() {
+    let place = Place::new();
+    for (path, text) in BOOTABLE {
+        match path.strip_suffix('/') {
+            Some(directory) => fs::create_dir_all(place.path().join("tree").join(directory)).unwrap(),
+            None => drop(place.file(&format!("tree/{path}"), text)),
+        }
+    }
+    place.file("tree/usr/lib/systemd/boot/efi/systemd-bootaa64.efi", "loader");
+    place.file("copy-all", "FROM scratch\nCOPY . /\n");
+    place.ok(&format!("build -q {BOTH} --manifest os -f copy-all tree"));
+    let planned = |options: &str| {
+        let line = format!("disk --dry-run {options} os");
+        said(&place.command(&line).output().unwrap())
+    };
+    let host = osmith_image::host_architecture();
+    assert!(planned("").contains(&format!("kernel 6.12 ({host})\n")));
+    let text = planned("--platform linux/arm64");
+    assert!(text.contains("kernel 6.12 (arm64)\n"), "{text}");
+    let text = planned("--platform linux/s390x");
+    assert!(
+        text.contains("error: 'os' has no image for linux/s390x\n"),
+        "{text}"
+    );
 }
 
 #[test]

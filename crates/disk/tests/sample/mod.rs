@@ -123,6 +123,7 @@ pub(crate) fn spec(types: &[ImageType]) -> Spec {
         seed: 0,
         compression: Compression::Zstd,
         kernel_arguments: vec!["console=ttyS0".to_owned()],
+        platform: None,
         follows: reference(),
         configuration: Configuration::default(),
     }
