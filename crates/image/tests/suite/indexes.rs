@@ -5,7 +5,7 @@ use std::fs;
 use osmith_image::layer::{LayerBuilder, LayerNode, LayerPath};
 use osmith_image::layout::{LayoutFormat, LoadOptions, SaveOptions, load, save_index};
 use osmith_image::store::{
-    Encoding, Image, ImageIndex, ImageParts, LayerSource, Named, PruneOptions, Store, StoreError,
+    Access, Encoding, Image, ImageIndex, ImageParts, LayerSource, Named, PruneOptions, Store, StoreError,
 };
 use osmith_image::{
     ImageConfig, Index, IntakeOptions, ManifestFormat, Platform, Reference, Sha256Digest, media_type,
@@ -130,6 +130,25 @@ fn an_image_takes_the_place_of_one_for_the_same_machines() {
     let index = store.add_to_index(&reference("docker"), &[docker]).unwrap();
     assert_eq!(index.index.media_type.as_deref(), Some(media_type::DOCKER_INDEX));
     assert_eq!(index.index.manifests[0].media_type, media_type::DOCKER_MANIFEST);
+}
+
+#[test]
+fn builds_that_end_together_are_all_in_the_index() {
+    let (directory, store) = store();
+    let platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/s390x"];
+    std::thread::scope(|scope| {
+        for (text, seed) in platforms.into_iter().zip(1..) {
+            // Each as a process of its own has it.
+            let own = Store::open(directory.path(), Access::ReadWrite).unwrap();
+            scope.spawn(move || {
+                let image = image(&own, text, seed);
+                own.add_to_index(&reference("all"), &[image]).unwrap();
+            });
+        }
+    });
+    for text in platforms {
+        store.image_for(&reference("all"), &platform(text)).unwrap();
+    }
 }
 
 #[test]
