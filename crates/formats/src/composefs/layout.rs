@@ -105,7 +105,7 @@ impl<'a> Image<'a> {
             places.push(Place { offset, block });
             position = (offset + fixed_bytes + tail_bytes).next_multiple_of(SLOT_BYTES);
         }
-        let shared = self.shared.table().into_iter();
+        let shared = self.shared.table().iter();
         let shared_bytes: usize = shared.map(|attribute| attribute.stored_bytes()).sum();
         let blocks_start = (position + shared_bytes).next_multiple_of(BLOCK_BYTES);
         let mut block = blocks_start / BLOCK_BYTES;
@@ -124,7 +124,7 @@ impl<'a> Image<'a> {
     /// References to the shared attributes: words from the start of the block in which the inodes end.
     fn references(&self, layout: &Layout) -> Result<Vec<u32>, std::num::TryFromIntError> {
         let mut offset = layout.inodes_end % BLOCK_BYTES;
-        let words = self.shared.table().into_iter().map(|attribute| {
+        let words = self.shared.table().iter().map(|attribute| {
             let reference = u32::try_from(offset / 4);
             offset += attribute.stored_bytes();
             reference

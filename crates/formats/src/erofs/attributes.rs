@@ -119,10 +119,18 @@ impl<'a> Attribute<'a> {
         out.resize(end, 0);
     }
 
+    /// A digest is a hash already.
     fn hash_value(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        hasher.finish()
+        let (Value::Digest(_, digest) | Value::ObjectPath(digest)) = self.value else {
+            let mut hasher = DefaultHasher::new();
+            self.hash(&mut hasher);
+            return hasher.finish();
+        };
+        let [first, ..] = digest.as_bytes().as_chunks().0 else {
+            return 0;
+        };
+        let kind = u64::from(matches!(self.value, Value::ObjectPath(_)));
+        u64::from_le_bytes(*first).wrapping_add(kind)
     }
 
     fn filter_bit(&self) -> u32 {
@@ -131,8 +139,11 @@ impl<'a> Attribute<'a> {
 
     /// By full name, then by length of the value, then by value. Attributes of one name have values of one kind.
     fn compare(&self, other: &Self) -> Ordering {
-        self.full_name()
-            .cmp(other.full_name())
+        let names = match self.prefix == other.prefix {
+            true => self.suffix.cmp(&other.suffix),
+            false => self.full_name().cmp(other.full_name()),
+        };
+        names
             .then_with(|| self.value.len().cmp(&other.value.len()))
             .then_with(|| self.value.cmp(&other.value))
     }
@@ -211,8 +222,10 @@ impl<'a> Attributes<'a> {
 /// The attributes that occur more than once.
 #[derive(Debug)]
 pub(crate) struct Shared<'a> {
-    /// Where each one is in the table.
-    positions: BTreeMap<Attribute<'a>, u32>,
+    /// In descending order, as `mkcomposefs` writes them.
+    table: Vec<Attribute<'a>>,
+    /// Hashes of the attributes and their positions in the table, in order.
+    positions: Vec<(u64, u32)>,
 }
 
 impl<'a> Shared<'a> {
@@ -231,23 +244,28 @@ impl<'a> Shared<'a> {
             *counts.entry(attribute).or_default() += 1;
         }
         counts.retain(|_, count| *count > 1);
-        let mut shared = Shared { positions: counts };
-        let order: Vec<Attribute<'a>> = shared.table().into_iter().cloned().collect();
-        for (attribute, position) in order.into_iter().zip(0..) {
-            shared.positions.insert(attribute, position);
-        }
-        shared
+        let mut table: Vec<Attribute<'a>> = counts.into_keys().collect();
+        table.sort_by(|a, b| b.compare(a));
+        let hashes = table.iter().map(Attribute::hash_value);
+        let mut positions: Vec<(u64, u32)> = hashes.zip(0..).collect();
+        positions.sort_unstable();
+        Shared { table, positions }
     }
 
     /// The table: in descending order, as `mkcomposefs` writes it.
-    pub(crate) fn table(&self) -> Vec<&Attribute<'a>> {
-        let mut table: Vec<_> = self.positions.keys().collect();
-        table.sort_by(|a, b| b.compare(a));
-        table
+    pub(crate) fn table(&self) -> &[Attribute<'a>] {
+        &self.table
     }
 
     fn position(&self, attribute: &Attribute<'a>) -> Option<u32> {
-        self.positions.get(attribute).copied()
+        let hash = attribute.hash_value();
+        let start = self.positions.partition_point(|(other, _)| *other < hash);
+        let equal = self.positions.get(start..)?.iter();
+        let mut equal = equal.take_while(|(other, _)| *other == hash);
+        let is_it = |position: u32| self.table.get(position as usize) == Some(attribute);
+        equal
+            .find(|(_, position)| is_it(*position))
+            .map(|(_, position)| *position)
     }
 }
 
