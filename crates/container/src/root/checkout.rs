@@ -11,14 +11,14 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{lchown, symlink};
+use std::os::unix::fs::{fchown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use osmith_formats::tree::{Content, Inode, InodeId, Metadata, Name, Node, Timestamp, Tree};
 use osmith_image::layer::is_kept_attribute;
 use osmith_image::store::Store;
 use osmith_sys::OsError;
-use osmith_sys::file::{copy_contents, remove_attribute, set_attribute};
+use osmith_sys::file::{copy_contents, remove_attribute, set_attribute, set_file_attribute};
 use osmith_sys::mount::Attributes;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, makedev};
 use rustix::io::Errno;
@@ -48,9 +48,9 @@ impl WriteContents for Stubs {
                     Attributes::Trusted => (b"trusted.overlay.metacopy", b"trusted.overlay.redirect"),
                     Attributes::User => (b"user.overlay.metacopy", b"user.overlay.redirect"),
                 };
-                set_attribute(path, metacopy, b"")?;
-                set_attribute(path, redirect, format!("/{}", digest.object_path()).as_bytes())?;
-                Ok(())
+                set_file_attribute(file, path, metacopy, b"")?;
+                let object = format!("/{}", digest.object_path());
+                Ok(set_file_attribute(file, path, redirect, object.as_bytes())?)
             }
         }
     }
@@ -181,15 +181,17 @@ impl<'t> Update<'t> {
                 .map_err(|error| OsError::from_io("link", path.display(), &error).into());
         }
         let inode = self.new.tree.inode(id);
-        let is_made = make(inode, &path, self.contents)?;
+        let made = make(inode, &path, self.contents)?;
         if inode.entries().is_some() {
             return self.directory(&path, None, id);
         }
-        if is_made {
-            set_metadata(&path, inode)?;
-            if self.new.linked.contains_key(&id) {
-                self.first_names.insert(id, path);
-            }
+        match made {
+            Made::LeftOut => return Ok(()),
+            Made::Opened(file) => set_file_metadata(&file, &path, &inode.metadata)?,
+            Made::Named => set_metadata(&path, inode)?,
+        }
+        if self.new.linked.contains_key(&id) {
+            self.first_names.insert(id, path);
         }
         Ok(())
     }
@@ -211,14 +213,24 @@ fn is_device(node: &Node<Content>) -> bool {
     matches!(node, Node::CharacterDevice(_) | Node::BlockDevice(_))
 }
 
-/// Makes the file without its metadata; false if it was left out.
-fn make(inode: &Inode<Content>, path: &Path, contents: &dyn WriteContents) -> Result<bool, RootError> {
+/// What came of a file that was to be made.
+enum Made {
+    /// Nothing: this file system refuses it.
+    LeftOut,
+    /// It has its name.
+    Named,
+    /// It is open besides.
+    Opened(File),
+}
+
+/// Makes the file without its metadata.
+fn make(inode: &Inode<Content>, path: &Path, contents: &dyn WriteContents) -> Result<Made, RootError> {
     let made = match &inode.node {
         Node::Directory(_) => fs::create_dir(path),
         Node::Regular(content) => {
             let file =
                 File::create_new(path).map_err(|error| OsError::from_io("create", path.display(), &error))?;
-            return contents.write(content, &file, path).map(|()| true);
+            return contents.write(content, &file, path).map(|()| Made::Opened(file));
         }
         Node::Symlink(target) => symlink(OsStr::from_bytes(target), path),
         Node::CharacterDevice(device) => {
@@ -233,13 +245,13 @@ fn make(inode: &Inode<Content>, path: &Path, contents: &dyn WriteContents) -> Re
         Node::Socket => make_node(path, FileType::Socket, 0),
     };
     made.map_err(|error| OsError::from_io("create", path.display(), &error))?;
-    Ok(true)
+    Ok(Made::Named)
 }
 
-fn make_device(path: &Path, kind: FileType, number: u64) -> Result<bool, RootError> {
+fn make_device(path: &Path, kind: FileType, number: u64) -> Result<Made, RootError> {
     match make_node(path, kind, number) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+        Ok(()) => Ok(Made::Named),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Made::LeftOut),
         Err(error) => Err(OsError::from_io("create", path.display(), &error).into()),
     }
 }
@@ -266,11 +278,7 @@ fn remove_attributes(path: &Path, before: Option<&Metadata>, after: &Metadata) -
 /// before.
 pub fn set_metadata(path: &Path, inode: &Inode<Content>) -> Result<(), OsError> {
     let metadata = &inode.metadata;
-    match lchown(path, Some(metadata.uid), Some(metadata.gid)) {
-        // The user namespace has no such id.
-        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {}
-        answer => answer.map_err(|error| OsError::from_io("change the owner of", path.display(), &error))?,
-    }
+    owned(lchown(path, Some(metadata.uid), Some(metadata.gid)), path)?;
     let is_link = matches!(inode.node, Node::Symlink(_));
     if !is_link {
         rustix::fs::chmod(path, Mode::from_raw_mode(metadata.mode.into()))
@@ -282,13 +290,36 @@ pub fn set_metadata(path: &Path, inode: &Inode<Content>) -> Result<(), OsError> 
             set_attribute(path, name, value)?;
         }
     }
+    rustix::fs::utimensat(CWD, path, &times(metadata), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| OsError::new("set the time of", path.display(), errno))
+}
+
+/// [`set_metadata`] of a regular file that is open, for which its path need not be walked each time.
+fn set_file_metadata(file: &File, path: &Path, metadata: &Metadata) -> Result<(), OsError> {
+    owned(fchown(file, Some(metadata.uid), Some(metadata.gid)), path)?;
+    rustix::fs::fchmod(file, Mode::from_raw_mode(metadata.mode.into()))
+        .map_err(|errno| OsError::new("change the mode of", path.display(), errno))?;
+    for (name, value) in metadata.xattrs.iter().filter(|(name, _)| is_kept_attribute(name)) {
+        set_file_attribute(file, path, name, value)?;
+    }
+    rustix::fs::futimens(file, &times(metadata))
+        .map_err(|errno| OsError::new("set the time of", path.display(), errno))
+}
+
+fn owned(answer: io::Result<()>, path: &Path) -> Result<(), OsError> {
+    match answer {
+        // The user namespace has no such id.
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
+        answer => answer.map_err(|error| OsError::from_io("change the owner of", path.display(), &error)),
+    }
+}
+
+fn times(metadata: &Metadata) -> Timestamps {
     let time = timespec(metadata.mtime);
-    let times = Timestamps {
+    Timestamps {
         last_access: time,
         last_modification: time,
-    };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|errno| OsError::new("set the time of", path.display(), errno))
+    }
 }
 
 fn timespec(time: Timestamp) -> Timespec {

@@ -17,6 +17,7 @@ pub use open::{open_beneath, open_directory, open_in_root, open_without_links};
 pub use tree::copy_tree;
 pub use xattr::{
     Attribute, list_attributes, read_attribute, read_attributes, remove_attribute, set_attribute,
+    set_file_attribute,
 };
 
 use std::os::fd::{AsFd, AsRawFd};

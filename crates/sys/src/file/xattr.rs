@@ -3,6 +3,7 @@
 //! The path may be any length below an open directory: `descriptor_path(directory).join(name)`.
 
 use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::buffer::spare_capacity;
@@ -87,6 +88,17 @@ pub fn set_attribute(path: impl AsRef<Path>, name: &[u8], value: &[u8]) -> Resul
     })
 }
 
+/// [`set_attribute`] of an open file; `path` is what it is called in an error.
+pub fn set_file_attribute(file: impl AsFd, path: &Path, name: &[u8], value: &[u8]) -> Result<()> {
+    rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()).map_err(|errno| {
+        OsError::new(
+            format!("set attribute {} of", String::from_utf8_lossy(name)),
+            path.display(),
+            errno,
+        )
+    })
+}
+
 /// Takes an attribute away from `path`; there need be none.
 pub fn remove_attribute(path: impl AsRef<Path>, name: &[u8]) -> Result<()> {
     let path = path.as_ref();
@@ -116,7 +128,7 @@ mod tests {
             }
             answer => answer.unwrap(),
         }
-        set_attribute(file.path(), b"user.empty", b"").unwrap();
+        set_file_attribute(&file, file.path(), b"user.empty", b"").unwrap();
         let mut attributes = read_attributes(file.path()).unwrap();
         attributes.retain(|(name, _)| name.starts_with(b"user."));
         attributes.sort();
