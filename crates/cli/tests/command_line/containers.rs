@@ -59,7 +59,7 @@ fn an_image_that_is_not_in_the_store_is_fetched() {
         person.ok(&["push", "--quiet", "--tls-verify=false", "box", &there]);
         person.ok(&["rmi", "box"]);
         // As if the store had never been.
-        fs::rename(person.place.store(), person.place.path().join("other-store")).unwrap();
+        fs::rename(person.store(), person.place.path().join("other-store")).unwrap();
         let run = |options: &[&str], image: &str| {
             let words = [
                 &[
@@ -168,7 +168,7 @@ fn a_container_from_its_beginning_to_its_end() {
 fn containers_of_an_image_share_a_root_that_none_changes() {
     for person in [Person::root(), Person::ordinary()].into_iter().flatten() {
         let roots = || {
-            let entries = fs::read_dir(person.place.store().join("roots")).unwrap();
+            let entries = fs::read_dir(person.store().join("roots")).unwrap();
             entries.count()
         };
         let script = "echo mine > page; rm /etc/group; touch ready; exec sleep 1000";
@@ -296,7 +296,7 @@ fn a_terminal_is_the_containers_own() {
         };
         script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
         command = clean(script);
-        command.env("OSMITH_STORE", person.place.store());
+        command.env("OSMITH_STORE", person.store());
         let text = said(&command.output().unwrap()).replace('\r', "");
         assert_eq!(text, "/dev/pts/0\n24 80\nexit status 4\n");
     }

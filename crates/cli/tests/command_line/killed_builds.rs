@@ -36,7 +36,7 @@ impl Person {
     }
 
     fn unfinished(&self) -> usize {
-        fs::read_dir(self.place.store().join("tmp")).unwrap().count()
+        fs::read_dir(self.store().join("tmp")).unwrap().count()
     }
 
     fn mounts(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -96,11 +97,23 @@ impl Person {
         };
         command.args(words).current_dir(self.place.path());
         let mut command = clean(command);
+        match self.name {
+            None => command.env("OSMITH_STORE", self.store()),
+            // Where an ordinary user's store is if nothing says so.
+            Some(_) => command.env("XDG_DATA_HOME", self.place.path().join("data")),
+        };
         command
-            .env("OSMITH_STORE", self.place.store())
             .env("HOME", self.place.path())
             .env("CONTAINERS_REGISTRIES_CONF", "/dev/null");
         command
+    }
+
+    /// The directory of the store.
+    pub(crate) fn store(&self) -> PathBuf {
+        match self.name {
+            None => self.place.store(),
+            Some(_) => self.place.path().join("data/osmith"),
+        }
     }
 
     pub(crate) fn output(&self, words: &[&str]) -> Output {
@@ -140,7 +153,7 @@ impl Person {
     pub(crate) fn require_nothing_left(&self) {
         assert_eq!(self.containers(), Vec::<Value>::new());
         let names = |directory: &str| -> Vec<_> {
-            let entries = fs::read_dir(self.place.store().join(directory)).unwrap();
+            let entries = fs::read_dir(self.store().join(directory)).unwrap();
             entries.map(|entry| entry.unwrap().file_name()).collect()
         };
         assert_eq!(names("containers"), ["lock"]);
