@@ -7,6 +7,7 @@ use osmith_report::Class;
 
 use crate::args::Global;
 use crate::failure::CommandFailure;
+use crate::namespace;
 
 /// The directory of the store: what was asked for, else `/var/lib/osmith` for root and `$XDG_DATA_HOME/osmith` (by
 /// default `~/.local/share/osmith`) for anybody else.
@@ -16,7 +17,7 @@ pub(crate) fn store(global: &Global) -> Result<PathBuf, CommandFailure> {
             CommandFailure::new(Class::Usage, "cannot tell where the store is").because(error)
         });
     }
-    if rustix::process::geteuid().is_root() {
+    if namespace::is_root() {
         return Ok(PathBuf::from("/var/lib/osmith"));
     }
     let absolute = |name: &str| {

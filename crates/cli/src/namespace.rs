@@ -1,6 +1,7 @@
 //! An ordinary user builds, and runs containers, as root of a user namespace of their own.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use osmith_report::{Class, Event, Observer, Severity};
 use osmith_sys::mount;
@@ -10,6 +11,14 @@ use crate::failure::CommandFailure;
 
 /// Where distributions begin to hand them out (login.defs(5)).
 const FIRST_SUBORDINATE_ID: u32 = 100_000;
+
+/// Whether this process became root by [`enter`].
+static IS_ORDINARY: AtomicBool = AtomicBool::new(false);
+
+/// Whether root runs this program: not an ordinary user, who may be root of a user namespace by now.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root() && !IS_ORDINARY.load(Ordering::Relaxed)
+}
 
 /// Makes an ordinary user root of a new user namespace. What is mounted afterwards is seen by this process and its
 /// children alone. Must come before any thread.
@@ -39,7 +48,9 @@ pub(crate) fn enter(purpose: &str, observer: &dyn Observer) -> Result<(), Comman
             IdMap::Single
         }
     };
-    userns::enter(&map).map_err(|error| failure(purpose, error))
+    userns::enter(&map).map_err(|error| failure(purpose, error))?;
+    IS_ORDINARY.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 fn failure(purpose: &str, error: UserNamespaceError) -> CommandFailure {

@@ -12,7 +12,7 @@ use osmith_report::{Class, Failure};
 
 use crate::args::{RegistryOptions, TransferOptions};
 use crate::failure::CommandFailure;
-use crate::interrupt;
+use crate::{interrupt, namespace};
 
 /// Where distributions keep the certificates of all authorities.
 const BUNDLES: [&str; 5] = [
@@ -129,9 +129,9 @@ fn certificates(directories: &[PathBuf]) -> CertificatePaths {
 
 /// podman's files, then docker's.
 fn user_auth_files() -> Vec<AuthFile> {
-    let runtime = match rustix::process::geteuid() {
-        user if user.is_root() => Some(PathBuf::from("/run/containers/0")),
-        _ => path_of("XDG_RUNTIME_DIR").map(|directory| directory.join("containers")),
+    let runtime = match namespace::is_root() {
+        true => Some(PathBuf::from("/run/containers/0")),
+        false => path_of("XDG_RUNTIME_DIR").map(|directory| directory.join("containers")),
     };
     let home = path_of("HOME");
     let docker = path_of("DOCKER_CONFIG").or_else(|| home.as_ref().map(|home| home.join(".docker")));

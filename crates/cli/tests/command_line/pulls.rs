@@ -1,6 +1,7 @@
 //! Pulls that fail: the store is as it was, and the same command works when the reason is gone.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::channel;
@@ -11,6 +12,7 @@ use osmith_testing::certificates::self_signed;
 use osmith_testing::fault_proxy::{Fault, FaultProxy, SeenRequest};
 use osmith_testing::registry::{PASSWORD, Registry, RegistryOptions, USERNAME};
 
+use super::person::Person;
 use super::program::{Place, for_any_host, said};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -279,4 +281,40 @@ fn a_pull_that_is_killed() {
     shop.ok("prune");
     let left = fs::read_dir(shop.place.store().join("tmp")).unwrap().count();
     assert_eq!(left, 0, "unfinished files in the store");
+}
+
+#[test]
+fn passwords_of_an_ordinary_user_are_found_by_builds() {
+    let options = RegistryOptions {
+        password: true,
+        ..RegistryOptions::default()
+    };
+    let (Some(shop), Some(person)) = (Shop::open(&options), Person::ordinary()) else {
+        return;
+    };
+    // Where 'login' of podman and of this program keeps them.
+    let runtime = person.place.path().join("runtime");
+    let file = runtime.join("containers/auth.json");
+    shop.ok(&format!(
+        "login --tls-verify=false --authfile {} -u {USERNAME} -p {PASSWORD} {}",
+        file.display(),
+        shop.registry.address()
+    ));
+    let containerfile = format!("FROM {}/web\nCOPY page /srv/\n", shop.registry.address());
+    person.place.file("box/Containerfile", containerfile);
+    for path in [&file, &runtime] {
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let build = |directory: &Path| {
+        let mut command = person.command(&["build", "-q", "--tls-verify=false", "box"]);
+        said(&command.env("XDG_RUNTIME_DIR", directory).output().unwrap())
+    };
+    let denied = build(Path::new("/nowhere"));
+    assert!(denied.ends_with("exit status 1\n"), "{denied}");
+    let built = build(&runtime);
+    assert!(
+        built.starts_with("sha256:") && built.ends_with("exit status 0\n"),
+        "{built}"
+    );
 }

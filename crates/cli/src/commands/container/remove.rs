@@ -29,10 +29,8 @@ pub(crate) fn rm(args: &RmArgs, global: &Global, observer: &dyn Observer) -> Com
             container.kill()?;
         }
     }
-    // Inside the user namespace this is root, whose store is elsewhere.
-    let path = location::store(global)?;
     namespace::enter("remove a container", observer)?;
-    let store = Store::open(&path, Access::ReadWrite)?;
+    let store = Store::open(&location::store(global)?, Access::ReadWrite)?;
     for container in &doomed {
         container.remove(&store)?;
         print(&format!("{}\n", container.record().name))?;
