@@ -199,7 +199,8 @@ impl Store {
     }
 }
 
-fn is_locked(lock: &File, operation: FlockOperation) -> bool {
+/// Whether the lock could be taken, for as long as the file is open.
+pub(super) fn is_locked(lock: &File, operation: FlockOperation) -> bool {
     rustix::fs::flock(lock, operation).is_ok()
 }
 

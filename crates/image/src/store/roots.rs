@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use osmith_sys::boot_id;
 use rustix::fs::FlockOperation;
 
+use super::mounts::is_locked;
 use super::{Store, StoreError};
 use crate::Sha256Digest;
 
@@ -139,10 +140,6 @@ impl Store {
         let path = |name: &String| self.path.join(ROOTS).join(name);
         Ok(names.map(|(name, _)| (name.clone(), path(&name))).collect())
     }
-}
-
-fn is_locked(lock: &File, operation: FlockOperation) -> bool {
-    rustix::fs::flock(lock, operation).is_ok()
 }
 
 #[cfg(test)]

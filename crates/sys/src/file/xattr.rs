@@ -79,24 +79,19 @@ pub fn read_attributes(path: impl AsRef<Path>) -> Result<Vec<Attribute>> {
 /// Sets an attribute of `path`, new or not.
 pub fn set_attribute(path: impl AsRef<Path>, name: &[u8], value: &[u8]) -> Result<()> {
     let path = path.as_ref();
-    rustix::fs::lsetxattr(path, name, value, XattrFlags::empty()).map_err(|errno| {
-        OsError::new(
-            format!("set attribute {} of", String::from_utf8_lossy(name)),
-            path.display(),
-            errno,
-        )
-    })
+    rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())
+        .map_err(|errno| cannot_set(name, path, errno))
 }
 
 /// [`set_attribute`] of an open file; `path` is what it is called in an error.
 pub fn set_file_attribute(file: impl AsFd, path: &Path, name: &[u8], value: &[u8]) -> Result<()> {
-    rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()).map_err(|errno| {
-        OsError::new(
-            format!("set attribute {} of", String::from_utf8_lossy(name)),
-            path.display(),
-            errno,
-        )
-    })
+    rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())
+        .map_err(|errno| cannot_set(name, path, errno))
+}
+
+fn cannot_set(name: &[u8], path: &Path, errno: Errno) -> OsError {
+    let operation = format!("set attribute {} of", String::from_utf8_lossy(name));
+    OsError::new(operation, path.display(), errno)
 }
 
 /// Takes an attribute away from `path`; there need be none.
