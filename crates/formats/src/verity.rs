@@ -151,8 +151,8 @@ impl Measured {
     }
 }
 
-/// The digests of several files in memory. For small files this takes half the time of one after the other: blocks of
-/// all of them are hashed at once, level by level.
+/// The digests of several files in memory. For small files this takes less time than one after the other: blocks of all
+/// of them are hashed at once, level by level.
 pub fn digests_of(files: &[&[u8]]) -> Vec<Digest> {
     let digest = |(data, root): (&&[u8], Vec<u8>)| {
         let mut root_hash = [0; HASH_BYTES];

@@ -9,6 +9,7 @@
 //! that. So nothing of it is synced, and it counts only until the computer starts anew, for which `<boot>` stands.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -48,8 +49,13 @@ impl KeptRoot {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             lock => lock.map_err(failed)?,
         };
-        // Only who removes it has it for himself, and he moves it away before he lets go.
-        if !is_locked(&lock, FlockOperation::NonBlockingLockShared) || !path.join(LOCK).exists() {
+        // Only who removes it has it for himself, and he moves it away before he lets go: then there is none in its place,
+        // or another one by now.
+        let is_in_place = |lock: &File| {
+            let (found, own) = (path.join(LOCK).metadata(), lock.metadata());
+            matches!((found, own), (Ok(found), Ok(own)) if (found.dev(), found.ino()) == (own.dev(), own.ino()))
+        };
+        if !is_locked(&lock, FlockOperation::NonBlockingLockShared) || !is_in_place(&lock) {
             return Ok(None);
         }
         let _ = lock.set_modified(SystemTime::now());
