@@ -13,13 +13,16 @@ depends() {
 }
 
 installkernel() {
-    instmods erofs overlay loop
+    # The last ones are for an installation medium: a disc, or a stick.
+    instmods erofs overlay loop sr_mod cdrom usb_storage uas
 }
 
 install() {
     inst_simple /usr/lib/osmith/osmith-initrd
     inst_simple "$moddir/osmith-root-setup.service" "$systemdsystemunitdir/osmith-root-setup.service"
     $SYSTEMCTL -q --root "$initdir" add-wants initrd-root-fs.target osmith-root-setup.service
+    inst_simple "$moddir/osmith-medium.service" "$systemdsystemunitdir/osmith-medium.service"
+    $SYSTEMCTL -q --root "$initdir" add-wants initrd-root-fs.target osmith-medium.service
     inst_simple "$moddir/osmith-emergency-restart.timer" "$systemdsystemunitdir/osmith-emergency-restart.timer"
     $SYSTEMCTL -q --root "$initdir" add-wants emergency.target osmith-emergency-restart.timer
     # emergency.target asks for emergency.service, which only a larger module brings; without it nothing would start.

@@ -21,6 +21,7 @@ pub mod kernel_arguments;
 pub mod lock;
 pub mod log;
 pub mod machine;
+pub mod medium;
 pub mod origin;
 mod os_release;
 pub mod root_setup;

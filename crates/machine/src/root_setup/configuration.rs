@@ -103,6 +103,16 @@ impl Configuration {
         toml::from_str::<File>(text).map(Configuration::from)
     }
 
+    /// Nothing is kept: what is changed is in memory.
+    pub(crate) fn in_memory() -> Self {
+        Configuration {
+            root_transient: false,
+            etc: FolderKind::Transient,
+            var: FolderKind::Transient,
+            var_is_set: true,
+        }
+    }
+
     /// Leaves `/var` to systemd if the kernel arguments ask systemd to make it volatile.
     pub(crate) fn with_volatile(mut self, arguments: &[String]) -> Self {
         let volatile = arguments

@@ -5,6 +5,7 @@ use osmith_report::{Class, Failure};
 use osmith_sys::OsError;
 
 use crate::kernel_arguments::ComposefsArgumentError;
+use crate::medium::MediumError;
 
 /// Why the root of a deployment cannot be mounted.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,9 @@ pub enum RootSetupError {
         /// Why it cannot be opened.
         source: OsError,
     },
+    /// The installation medium cannot be used.
+    #[error(transparent)]
+    Medium(#[from] MediumError),
     /// Anything else the kernel turned down.
     #[error("cannot mount the root")]
     System(#[from] OsError),
@@ -84,6 +88,7 @@ impl Failure for RootSetupError {
             RootSetupError::NoRepository
             | RootSetupError::NoDeployment { .. }
             | RootSetupError::NoState { .. } => Class::NotFound,
+            RootSetupError::Medium(error) => error.class(),
             RootSetupError::NoVerity { .. } | RootSetupError::WrongDigest { .. } => Class::Corrupt,
             RootSetupError::Repository { .. } | RootSetupError::Mount { .. } | RootSetupError::System(_) => {
                 Class::Environment
@@ -94,6 +99,7 @@ impl Failure for RootSetupError {
     fn hints(&self) -> Vec<String> {
         let other = "start the machine again and choose another entry in the boot menu (hold the space bar)";
         let hint = match self {
+            RootSetupError::Medium(error) => return error.hints(),
             RootSetupError::NoRepository => {
                 "check root= in the kernel arguments: it must name the disk osmith installed"
             }

@@ -12,6 +12,9 @@
 //!
 //! Where `/etc/fstab` of the deployment mounts a file system of its own on `/var`, nothing is mounted there: systemd does it.
 //!
+//! From an installation medium, which takes the place of the physical root, `etc` and `var` are those of the image with
+//! a layer in memory: see [`crate::medium`].
+//!
 //! The physical root stays mounted underneath. `/run/systemd/volatile-root` names its block device, so that systemd
 //! finds the disk of the machine, its ESP, and the partition to grow.
 
@@ -31,6 +34,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::kernel_arguments::{self, ComposefsArgument};
+use crate::medium::{self, MediumId};
 pub(crate) use configuration::{Configuration, FolderKind, PATH as CONFIGURATION_PATH};
 pub use error::RootSetupError;
 
@@ -48,9 +52,19 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 pub fn mount_root(initramfs: &Path) -> Result<ComposefsArgument> {
     let command_line = read(initramfs, "proc/cmdline")?.unwrap_or_default();
     let argument = ComposefsArgument::find(&command_line)?.ok_or(RootSetupError::NoArgument)?;
-    let configuration = read_configuration(initramfs, &command_line)?;
-    let sysroot = open_directory(initramfs.join("sysroot"))?;
-    name_block_device(initramfs, &sysroot)?;
+    let mut configuration = read_configuration(initramfs, &command_line)?;
+    let sysroot = match MediumId::find(&command_line)? {
+        Some(medium) => {
+            configuration = Configuration::in_memory();
+            medium::write_units(initramfs)?;
+            medium::mount_at_sysroot(initramfs, medium)?
+        }
+        None => {
+            let sysroot = open_directory(initramfs.join("sysroot"))?;
+            name_block_device(initramfs, &sysroot)?;
+            sysroot
+        }
+    };
     let scratch = initramfs.join("run/osmith");
     std::fs::create_dir_all(&scratch).map_err(|source| failed("create", &scratch, source))?;
     let setup = Setup {
@@ -61,6 +75,19 @@ pub fn mount_root(initramfs: &Path) -> Result<ComposefsArgument> {
     };
     setup.mount()?;
     Ok(argument)
+}
+
+/// Mounts a deployment as its machine sees it over the physical root that is mounted at `sysroot`; `scratch` is a folder
+/// for short-lived mounts. `/etc` and `/var` are those of the disk.
+pub fn mount_deployment(sysroot: &Path, argument: ComposefsArgument, scratch: &Path) -> Result<()> {
+    std::fs::create_dir_all(scratch).map_err(|source| failed("create", scratch, source))?;
+    let setup = Setup {
+        sysroot: open_directory(sysroot)?,
+        scratch: scratch.to_owned(),
+        argument,
+        configuration: Configuration::default(),
+    };
+    setup.mount()
 }
 
 fn read_configuration(initramfs: &Path, command_line: &str) -> Result<Configuration> {

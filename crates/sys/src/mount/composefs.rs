@@ -49,12 +49,16 @@ impl Composefs<'_> {
 /// device.
 pub fn erofs(image: impl AsFd) -> Result<DetachedMount> {
     match mount_erofs(&descriptor_path(&image)) {
-        Err(error) if error.errno() == Errno::NOTBLK => {
-            let device = loop_device::attach(image.as_fd())?;
-            mount_erofs(&device.path)
-        }
+        Err(error) if error.errno() == Errno::NOTBLK => erofs_on_loop(image),
         answer => answer,
     }
+}
+
+/// The same through a loop device in any case: an EROFS image that is in another one is refused by kernels that mount
+/// both straight from files.
+pub fn erofs_on_loop(image: impl AsFd) -> Result<DetachedMount> {
+    let device = loop_device::attach(image.as_fd())?;
+    mount_erofs(&device.path)
 }
 
 fn mount_erofs(source: &Path) -> Result<DetachedMount> {

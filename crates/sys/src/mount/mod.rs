@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
 
-pub use composefs::{Composefs, erofs};
+pub use composefs::{Composefs, erofs, erofs_on_loop};
 pub use filesystem::{FileSystem, tmpfs};
 pub use overlay::{Attributes, Feature, Layer, Overlay, probe_user_data_layers};
 pub use rustix::mount::MountAttrFlags;
