@@ -16,6 +16,7 @@ use rustix::fs::{FallocateFlags, OFlags, major, minor};
 use rustix::io::Errno;
 
 use crate::error::WriteError;
+use crate::output::Target;
 
 /// What is looked at, at either end.
 const END_BYTES: u64 = 1 << 20;
@@ -152,6 +153,18 @@ impl Device {
     /// Its length in bytes, whole sectors.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
+    }
+
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            file: &self.file,
+            path: &self.path,
+        }
+    }
+
+    /// The open device.
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     fn require_empty(&self) -> Result<()> {

@@ -15,7 +15,7 @@ use crate::contents;
 use crate::device::Device;
 use crate::error::{PlanError, WriteError};
 use crate::new_files::NewFiles;
-use crate::output::{self, Output, Raw, Target};
+use crate::output::{self, Output, Raw, Withheld};
 use crate::plan::Plan;
 use crate::source::Sources;
 use crate::spec::ImageType;
@@ -93,30 +93,64 @@ pub fn execute_on_device(
     processors: usize,
     observer: &dyn Observer,
 ) -> Result<(), WriteError> {
+    write_on_device(plan, store, device, processors, observer)?.reveal()
+}
+
+/// The same without the partition table, which [`HiddenDisk::reveal`] writes: no firmware starts the disk before.
+pub fn write_on_device<'a>(
+    plan: &Plan,
+    store: &Store,
+    device: &'a Device,
+    processors: usize,
+    observer: &dyn Observer,
+) -> Result<HiddenDisk<'a>, WriteError> {
     announce(observer, &[(ERASE, "erase the device"), (WRITE, WRITE_TITLE)]);
+    let withheld = Withheld::default();
     let written = step(observer, ERASE, || {
         device.erase(|done| advance(observer, ERASE, done, plan.size_bytes))?;
         Ok(((), Size(plan.size_bytes).to_string()))
     })
     .and_then(|()| {
         step(observer, WRITE, || {
-            let target = Target {
-                file: &device.file,
-                path: &device.path,
-            };
-            let raw = Raw::over(target, plan.size_bytes);
+            let raw = Raw::over(device.target(), plan.size_bytes, &withheld);
             let outputs: Vec<Box<dyn Output>> = vec![Box::new(raw)];
             write_disk(plan, store, (&layouts(plan)?, outputs), processors, observer)
         })
     });
-    written.map_err(|error| match error {
+    written.map_err(|error| explain(on_device(error), plan, store))?;
+    Ok(HiddenDisk {
+        device,
+        disk_bytes: plan.size_bytes,
+        withheld,
+    })
+}
+
+/// A disk that is written, but for its partition table.
+#[derive(Debug)]
+#[must_use = "nothing starts from the disk before it is revealed"]
+pub struct HiddenDisk<'a> {
+    device: &'a Device,
+    disk_bytes: u64,
+    withheld: Withheld,
+}
+
+impl HiddenDisk<'_> {
+    /// Writes the partition table, when everything else is on the medium.
+    pub fn reveal(self) -> Result<(), WriteError> {
+        let written = self.withheld.write(self.device.target(), self.disk_bytes);
+        written.map_err(on_device)
+    }
+}
+
+fn on_device(error: WriteError) -> WriteError {
+    match error {
         WriteError::Output {
             operation,
             path,
             source,
         } => WriteError::device(operation, &path, source),
-        other => explain(other, plan, store),
-    })
+        other => other,
+    }
 }
 
 fn announce(observer: &dyn Observer, steps: &[(StepId, &str)]) {

@@ -32,7 +32,7 @@ pub use bytes::Size;
 pub use customize::CustomizeError;
 pub use device::{Device, DeviceError};
 pub use error::{FormatError, MountPointReason, Needed, PlanError, WriteError};
-pub use execute::{Destination, Written, execute, execute_on_device};
+pub use execute::{Destination, HiddenDisk, Written, execute, execute_on_device, write_on_device};
 pub use plan::{Plan, PlannedOutput, PlannedPartition, plan, plan_for_device};
 pub use space::{PartitionSpace, PathSpace, SpaceReport};
 pub use spec::{Codec, Compression, ImageType, Spec};

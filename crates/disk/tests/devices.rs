@@ -109,6 +109,23 @@ fn a_file_becomes_the_disk_that_an_output_is() {
 }
 
 #[test]
+fn a_disk_that_is_not_revealed_has_neither_copy_of_its_partition_table() {
+    let place = Place::new();
+    let file = place.file("file", DISK_BYTES);
+    let device = Device::open(&file, Path::new(HOST), false).unwrap();
+    let plan = place.plan(&device);
+    let hidden = osmith_disk::write_on_device(&plan, &place.store, &device, 2, &Silent).unwrap();
+    let opened = File::open(&file).unwrap();
+    for offset in [0, DISK_BYTES - (1 << 20)] {
+        let mut end = vec![1; 1 << 20];
+        opened.read_exact_at(&mut end, offset).unwrap();
+        assert!(end.iter().all(|byte| *byte == 0), "at {offset}");
+    }
+    hidden.reveal().unwrap();
+    require_same(&file, &place.raw());
+}
+
+#[test]
 fn the_end_of_a_device_may_be_anywhere() {
     let Some(sgdisk) = oracle::require("sgdisk") else {
         return;

@@ -14,7 +14,7 @@ mod xz;
 mod zst;
 
 pub(crate) use filled::{Deflater, Filled};
-pub(crate) use raw::Raw;
+pub(crate) use raw::{Raw, Withheld};
 pub(crate) use target::Target;
 
 use gce::Gce;

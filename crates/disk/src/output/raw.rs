@@ -3,9 +3,10 @@
 //! They go past the page cache where the file system can do that: nobody reads them soon, copying them into the cache
 //! costs half as much processor time as hashing them, and the flush at the end has little left to do.
 //!
-//! On a device that is all zeros the same, but for the first chunk, with the partition table: it is written when the rest
-//! is on the medium, so that nothing finds half a disk.
+//! On a device that is all zeros the same, but for the chunks with the two copies of the partition table: firmware takes
+//! either. They are kept back until the caller writes them: see [`Withheld`].
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -14,9 +15,11 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
+use osmith_formats::gpt::{BACKUP_SECTORS, SECTOR_BYTES};
 use osmith_sys::file::{bypass_page_cache, write_all_at};
 
 use super::{Filled, Output, Target, WriteChunk, is_zero};
+use crate::chunk::CHUNK_BYTES;
 use crate::error::WriteError;
 
 /// Zeros are looked for in blocks of this length.
@@ -26,13 +29,39 @@ const MIN_HOLE_BLOCKS: usize = 4;
 /// The most zeros that are written.
 pub(super) const MAX_ZEROS: u64 = ((MIN_HOLE_BLOCKS - 1) * BLOCK_BYTES) as u64;
 
+/// Chunks with a copy of the partition table, by their offsets.
+#[derive(Debug, Default)]
+pub(crate) struct Withheld {
+    chunks: Mutex<BTreeMap<u64, Vec<u8>>>,
+}
+
+impl Withheld {
+    /// Writes the copies, the one at the end first, each when all before it is on the medium.
+    pub(crate) fn write(self, target: Target<'_>, disk_bytes: u64) -> Result<(), WriteError> {
+        let raw = Raw {
+            target,
+            disk_bytes,
+            withheld: None,
+            footer: Vec::new(),
+        };
+        bypass_page_cache(target.file, false);
+        let chunks = self.chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
+        raw.sync()?;
+        for (offset_bytes, bytes) in chunks.iter().rev() {
+            raw.write_chunk(*offset_bytes, bytes)?;
+            raw.sync()?;
+        }
+        Ok(())
+    }
+}
+
 /// A raw disk.
 #[derive(Debug)]
 pub(crate) struct Raw<'a> {
     target: Target<'a>,
     disk_bytes: u64,
-    /// What is written last.
-    withheld: Option<Mutex<Vec<u8>>>,
+    /// Where what is written last is kept.
+    withheld: Option<&'a Withheld>,
     /// What follows the disk in the file.
     footer: Vec<u8>,
 }
@@ -76,13 +105,13 @@ impl<'a> Raw<'a> {
         Raw { footer, ..self }
     }
 
-    /// A disk of that size over zeros.
-    pub(crate) fn over(target: Target<'a>, disk_bytes: u64) -> Self {
+    /// A disk of that size over zeros, without partition table: that is left in `withheld`.
+    pub(crate) fn over(target: Target<'a>, disk_bytes: u64, withheld: &'a Withheld) -> Self {
         bypass_page_cache(target.file, true);
         Raw {
             target,
             disk_bytes,
-            withheld: Some(Mutex::default()),
+            withheld: Some(withheld),
             footer: Vec::new(),
         }
     }
@@ -98,6 +127,12 @@ impl<'a> Raw<'a> {
             written.map_err(|error| WriteError::output("write", self.target.path, error))?;
         }
         Ok(())
+    }
+
+    /// Whether a chunk has a copy of the partition table, or a part of one.
+    fn has_table(&self, offset_bytes: u64) -> bool {
+        let backup = self.disk_bytes.saturating_sub(BACKUP_SECTORS * SECTOR_BYTES);
+        offset_bytes == 0 || offset_bytes + CHUNK_BYTES as u64 > backup
     }
 
     fn sync(&self) -> Result<(), WriteError> {
@@ -130,14 +165,10 @@ impl Output for Raw<'_> {
             bypass_page_cache(self.target.file, false);
             self.target.write_at(&self.footer, self.disk_bytes)?;
         }
-        let Some(withheld) = &self.withheld else {
-            return Ok(());
-        };
-        self.sync()?;
-        let first = withheld.lock().unwrap_or_else(PoisonError::into_inner);
-        bypass_page_cache(self.target.file, false);
-        self.write_chunk(0, &first)?;
-        self.sync()
+        match self.withheld {
+            Some(_) => self.sync(),
+            None => Ok(()),
+        }
     }
 }
 
@@ -148,8 +179,11 @@ struct RawWriter<'a> {
 impl WriteChunk for RawWriter<'_> {
     fn write(&mut self, filled: &Filled<'_>) -> Result<(), WriteError> {
         let (chunk, bytes) = (filled.chunk, filled.bytes);
-        if let Some(withheld) = self.raw.withheld.as_ref().filter(|_| chunk.offset_bytes == 0) {
-            *withheld.lock().unwrap_or_else(PoisonError::into_inner) = bytes.to_vec();
+        if let Some(withheld) = self.raw.withheld
+            && self.raw.has_table(chunk.offset_bytes)
+        {
+            let mut chunks = withheld.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+            chunks.insert(chunk.offset_bytes, bytes.to_vec());
             return Ok(());
         }
         self.raw.write_chunk(chunk.offset_bytes, bytes)
