@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::{Attributes, DetachedMount, Feature, FileSystem, Layer, Overlay, loop_device};
+use super::{Attributes, DetachedMount, Feature, FileSystem, Layer, Overlay, Stretch, loop_device};
 use crate::Result;
 use crate::file::descriptor_path;
 
@@ -57,8 +57,8 @@ pub fn erofs(image: impl AsFd) -> Result<DetachedMount> {
 /// The same through a loop device in any case: an EROFS image that is in another one is refused by kernels that mount
 /// both straight from files.
 pub fn erofs_on_loop(image: impl AsFd) -> Result<DetachedMount> {
-    let device = loop_device::attach(image.as_fd())?;
-    mount_erofs(&device.path)
+    let device = loop_device::attach(image.as_fd(), Stretch::default())?;
+    mount_erofs(device.path())
 }
 
 fn mount_erofs(source: &Path) -> Result<DetachedMount> {

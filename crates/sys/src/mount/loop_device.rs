@@ -1,8 +1,9 @@
-//! A file as a read-only block device, for kernels that mount EROFS from block devices only.
+//! A file, or a stretch of one, as a block device: for kernels that mount EROFS from block devices only, and for partitions
+//! that no partition table lists yet.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -41,13 +42,31 @@ struct LoopConfiguration {
 
 /// A loop device; the kernel frees it when it is neither open nor mounted.
 #[derive(Debug)]
-pub(super) struct LoopDevice {
-    pub(super) path: PathBuf,
+pub struct LoopDevice {
+    path: PathBuf,
     _device: File,
 }
 
-/// Attaches `image` to a free loop device.
-pub(super) fn attach(image: BorrowedFd<'_>) -> Result<LoopDevice> {
+/// What a loop device shows of a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stretch {
+    /// Where it begins.
+    pub offset_bytes: u64,
+    /// How long it is; 0 is up to the end.
+    pub len_bytes: u64,
+    /// Whether what is written to the device goes into the file.
+    pub writable: bool,
+}
+
+impl LoopDevice {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Attaches a stretch of a file or block device to a free loop device.
+pub fn attach(image: BorrowedFd<'_>, stretch: Stretch) -> Result<LoopDevice> {
     let control = open("/dev/loop-control".into())?;
     loop {
         // SAFETY: this request takes no argument and returns a number.
@@ -58,7 +77,7 @@ pub(super) fn attach(image: BorrowedFd<'_>) -> Result<LoopDevice> {
         }
         let path = PathBuf::from(format!("/dev/loop{number}"));
         let device = open(path.clone())?;
-        match configure(device.as_fd(), image) {
+        match configure(device.as_fd(), image, stretch) {
             Ok(()) => {
                 return Ok(LoopDevice {
                     path,
@@ -80,7 +99,8 @@ fn open(path: PathBuf) -> Result<File> {
         .map_err(|error| OsError::from_io("open", path.display(), &error))
 }
 
-fn configure(device: BorrowedFd<'_>, image: BorrowedFd<'_>) -> rustix::io::Result<()> {
+fn configure(device: BorrowedFd<'_>, image: BorrowedFd<'_>, stretch: Stretch) -> rustix::io::Result<()> {
+    let access = if stretch.writable { 0 } else { LO_FLAGS_READ_ONLY };
     let configuration = LoopConfiguration {
         file: image.as_raw_fd().cast_unsigned(),
         block_bytes: 0,
@@ -88,12 +108,12 @@ fn configure(device: BorrowedFd<'_>, image: BorrowedFd<'_>) -> rustix::io::Resul
             device: 0,
             inode: 0,
             real_device: 0,
-            offset_bytes: 0,
-            limit_bytes: 0,
+            offset_bytes: stretch.offset_bytes,
+            limit_bytes: stretch.len_bytes,
             number: 0,
             encryption: 0,
             encryption_key_bytes: 0,
-            flags: LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR,
+            flags: access | LO_FLAGS_AUTOCLEAR,
             file_name: [0; 64],
             encryption_name: [0; 64],
             encryption_key: [0; 32],

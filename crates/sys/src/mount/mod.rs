@@ -26,6 +26,7 @@ use rustix::thread::UnshareFlags;
 
 pub use composefs::{Composefs, erofs, erofs_on_loop};
 pub use filesystem::{FileSystem, tmpfs};
+pub use loop_device::{LoopDevice, Stretch, attach as attach_loop_device};
 pub use overlay::{Attributes, Feature, Layer, Overlay, probe_user_data_layers};
 pub use rustix::mount::MountAttrFlags;
 
