@@ -229,6 +229,8 @@ pub struct Partition {
     pub min_bytes: u64,
     /// What it is for: a GUID in lower case.
     pub type_guid: Option<String>,
+    /// How it is mounted, as `mount(8)` has its options; `defaults` if nothing is said. No key of the file sets it.
+    pub mount_options: Option<String>,
     /// The name in the partition table.
     pub name: Option<String>,
     /// Which one it is: a GUID in lower case.

@@ -295,7 +295,7 @@ fn require_no_loop(path: &Path, host: &Path) -> Result<()> {
 }
 
 /// What the first and the last bytes of a disk say that is on it. Source of the places: the `blkid` program's.
-fn find_contents(first: &[u8], last: &[u8]) -> Option<&'static str> {
+pub fn find_contents(first: &[u8], last: &[u8]) -> Option<&'static str> {
     const SIGNATURES: [(usize, &[u8], &str); 8] = [
         (512, b"EFI PART", "a partition table"),
         (1080, b"\x53\xef", "an ext4 file system"),

@@ -30,7 +30,7 @@ mod write;
 pub use bios::BiosBootError;
 pub use bytes::Size;
 pub use customize::CustomizeError;
-pub use device::{Device, DeviceError};
+pub use device::{Device, DeviceError, find_contents};
 pub use error::{FormatError, MountPointReason, Needed, PlanError, WriteError};
 pub use execute::{Destination, HiddenDisk, Written, execute, execute_on_device, write_on_device};
 pub use plan::{Plan, PlannedOutput, PlannedPartition, plan, plan_for_device};

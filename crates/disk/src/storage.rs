@@ -32,6 +32,8 @@ pub(crate) struct PartitionSpec {
     pub(crate) purpose: Purpose,
     /// The least size, of which whole MiB are made.
     pub(crate) min_bytes: u64,
+    /// How it is mounted, if not by default.
+    pub(crate) mount_options: Option<String>,
     /// The label of its file system or swap area.
     pub(crate) label: Option<String>,
     /// Its name in the partition table.
@@ -127,7 +129,8 @@ impl PartitionSpec {
                     FileSystem::Fat32 => (identity.volume_uuid(role), "vfat"),
                 };
                 let path = escape(path);
-                Some(format!("UUID={uuid} {path} {kind} defaults 0 2\n"))
+                let options = escape(self.mount_options.as_deref().unwrap_or("defaults"));
+                Some(format!("UUID={uuid} {path} {kind} {options} 0 2\n"))
             }
             Purpose::Mount { .. } | Purpose::Esp | Purpose::Root | Purpose::Empty => None,
         }
@@ -153,6 +156,7 @@ fn of_mount(mount: &Mount) -> PartitionSpec {
     PartitionSpec {
         purpose: purpose(&mount.mountpoint, file_system),
         min_bytes: mount.min_bytes,
+        mount_options: None,
         label: None,
         name: None,
         type_guid: None,
@@ -188,6 +192,7 @@ fn of_partition(partition: &Partition) -> PartitionSpec {
             PartitionContents::Empty => Purpose::Empty,
         },
         min_bytes: partition.min_bytes,
+        mount_options: partition.mount_options.clone(),
         label,
         name: partition.name.clone(),
         type_guid: guid(&partition.type_guid),

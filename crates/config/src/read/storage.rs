@@ -243,6 +243,7 @@ fn partition<'a>(table: &Fields<'a>, unique: &mut Unique<'a>, problems: &mut Pro
         mountpoint: mountpoint.map(|mountpoint| mountpoint.text.to_owned()),
         label: label.map(|label| label.text.to_owned()),
         min_bytes: min_bytes?,
+        mount_options: None,
         type_guid: part_type,
         name: name.map(|name| name.text.to_owned()),
         guid: part_guid,

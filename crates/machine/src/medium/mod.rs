@@ -118,8 +118,8 @@ impl MediumId {
         Some(MediumId(bytes))
     }
 
-    /// Whether this is the medium. What cannot be read is not.
-    fn is_on(self, file: &File) -> bool {
+    /// Whether the medium is on an open device. What cannot be read is not it.
+    pub fn is_on(self, file: &File) -> bool {
         let mut superblock = [0; UUID_OFFSET + UUID_BYTES];
         file.read_exact_at(&mut superblock, SUPERBLOCK_OFFSET).is_ok()
             && superblock.starts_with(&MAGIC)

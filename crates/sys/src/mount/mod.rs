@@ -145,6 +145,13 @@ pub fn detach(path: impl AsRef<Path>) -> Result<()> {
         .map_err(|errno| OsError::new("unmount", path.display(), errno))
 }
 
+/// Unmounts what is mounted last at `path`, with everything written; refused while somebody uses it.
+pub fn unmount(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    rustix::mount::unmount(path, UnmountFlags::NOFOLLOW)
+        .map_err(|errno| OsError::new("unmount", path.display(), errno))
+}
+
 /// Puts this process into a mount namespace of its own: what is mounted there is seen by nobody else, and ends with
 /// the last process in it, however that ends. Threads that run already stay where they are.
 pub fn enter_namespace() -> Result<()> {
