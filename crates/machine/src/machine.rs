@@ -32,7 +32,7 @@ pub(crate) const OWN: &str = "state/osmith";
 const MOUNTINFO: &str = "proc/self/mountinfo";
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 /// The objects of the repository, from the store's directory on.
-const OBJECTS: &str = "../../../composefs/objects";
+pub(crate) const OBJECTS: &str = "../../../composefs/objects";
 
 /// What an operation looks at of a machine that runs, apart from what is mounted on it.
 #[derive(Debug)]

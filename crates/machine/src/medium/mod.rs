@@ -7,6 +7,7 @@
 //! Source of the superblock: the kernel's documentation of EROFS, `filesystems/erofs.rst`, and `fs/erofs/erofs_fs.h`:
 //! 128 bytes at byte 1024, little-endian; magic number at 0, UUID at 48.
 
+mod image;
 mod units;
 
 use std::fs::{self, File};
@@ -15,6 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use osmith_image::store::StoreError;
 use osmith_report::{Class, Failure};
 use osmith_sys::OsError;
 use osmith_sys::file::open_directory;
@@ -22,6 +24,7 @@ use osmith_sys::mount;
 
 use crate::kernel_arguments;
 
+pub use image::{MediumImage, image, open_store, running};
 pub use units::TARGET;
 pub(crate) use units::write_units;
 
@@ -55,8 +58,14 @@ pub enum MediumError {
     /// The file of the initramfs is another one.
     #[error("/{IN_INITRAMFS} of the initramfs is not the installation medium {0}")]
     OtherFile(String),
+    /// There is no image on it that could be installed.
+    #[error("the installation medium has no image: {0}")]
+    NoImage(&'static str),
+    /// Its store cannot be used.
+    #[error("cannot open the store of the installation medium")]
+    Store(#[source] Box<StoreError>),
     /// The system said no.
-    #[error("cannot mount the installation medium")]
+    #[error("cannot use the installation medium")]
     System(#[from] OsError),
 }
 
@@ -66,6 +75,8 @@ impl Failure for MediumError {
             MediumError::Argument(_) => Class::Input,
             MediumError::NotFound { .. } => Class::NotFound,
             MediumError::OtherFile(_) => Class::Conflict,
+            MediumError::NoImage(_) => Class::Corrupt,
+            MediumError::Store(error) => error.class(),
             MediumError::System(_) => Class::Environment,
         }
     }
@@ -80,6 +91,8 @@ impl Failure for MediumError {
             MediumError::OtherFile(_) => {
                 "kernel, initramfs and kernel arguments must come from one 'osmith disk --type pxe'"
             }
+            MediumError::NoImage(_) => "make the medium again with 'osmith disk'",
+            MediumError::Store(error) => return error.hints(),
             MediumError::System(_) => {
                 "the kernel needs EROFS with the compression of the medium (Linux 6.10 for zstd)"
             }
