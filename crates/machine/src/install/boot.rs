@@ -21,6 +21,9 @@ const OS_RELEASE: &str = "usr/lib/os-release";
 /// Where an image has its unified kernel image: in a folder that its digest leaves out, because it names that digest.
 const UNIFIED: &str = "boot/EFI/Linux";
 
+/// The second initramfs of an installation medium, from its ESP on.
+pub const KICKSTART_AREA: &str = "osmith/kickstart.img";
+
 /// A key pressed within this time shows the menu.
 const LOADER_CONF: &str = "timeout 2\n";
 
@@ -275,13 +278,36 @@ pub(super) fn esp(
     digest: Digest,
     kernel_arguments: &[String],
 ) -> Folders {
-    let suffix = architecture.efi_suffix();
     let place = files.kernel.place(&digest);
+    let entry = files.entry(&digest, &place, kernel_arguments);
+    esp_with(architecture, files, &place, entry)
+}
+
+/// The folders of an installation medium's ESP: its boot entry says what it does, and has a second initramfs of
+/// `area_bytes` zeros, into which somebody may write a Kickstart file.
+pub(super) fn esp_of_medium(
+    architecture: Architecture,
+    files: &BootFiles,
+    digest: Digest,
+    kernel_arguments: &[String],
+    area_bytes: usize,
+) -> Folders {
+    let place = files.kernel.place(&digest);
+    let mut entry = files.entry(&digest, &place, kernel_arguments);
+    entry.title = Some(format!("Install {}", files.os.title()));
+    entry.initrd.push(format!("/{KICKSTART_AREA}"));
+    let mut esp = esp_with(architecture, files, &place, entry);
+    esp.bytes(KICKSTART_AREA, vec![0; area_bytes], false);
+    esp
+}
+
+fn esp_with(architecture: Architecture, files: &BootFiles, place: &str, entry: BootEntry) -> Folders {
+    let suffix = architecture.efi_suffix();
     let menu = BootMenu {
         entries: vec![MenuEntry {
             stem: String::new(),
             counter: None,
-            entry: files.entry(&digest, &place, kernel_arguments),
+            entry,
         }],
     };
     let mut esp = Folders::new(files.mtime, Vec::new());
@@ -291,7 +317,7 @@ pub(super) fn esp(
         &format!("EFI/systemd/systemd-boot{suffix}.efi"),
         &files.boot_loader,
     );
-    for (path, content) in files.kernel.files(&place) {
+    for (path, content) in files.kernel.files(place) {
         esp.content(&path, content);
     }
     esp.text("loader/loader.conf", LOADER_CONF);

@@ -49,6 +49,14 @@ pub enum InstallError {
     /// Kernel arguments are asked for that a unified kernel image does not take.
     #[error("the image starts by a unified kernel image, whose kernel arguments are sealed: '{}' cannot be added", .0.join(" "))]
     SealedArguments(Vec<String>),
+    /// A unified kernel image starts a machine, and nothing else.
+    #[error(
+        "the image starts by a unified kernel image, whose kernel arguments are sealed: it cannot start an installer"
+    )]
+    SealedInstaller,
+    /// There is no program that installs.
+    #[error("the image cannot install itself: /{0} is missing")]
+    NoInstaller(&'static str),
     /// A unified kernel image demands what the file system does not have.
     #[error("the image's unified kernel image demands fs-verity, which the root file system does not have")]
     SealedVerity,
@@ -136,6 +144,12 @@ impl Failure for InstallError {
             }
             InstallError::NoBootLoader { .. } => {
                 "install systemd-boot in the Containerfile (Debian: systemd-boot-efi, Fedora: systemd-boot-unsigned)"
+            }
+            InstallError::SealedInstaller => {
+                "make the medium of an image that has its kernel and initramfs apart; it can install the sealed one from a registry"
+            }
+            InstallError::NoInstaller(_) => {
+                "copy osmith into the image, and its dracut module into the initramfs, as images/debian does"
             }
             InstallError::SeveralUkis(_) => "remove all but one in the Containerfile",
             InstallError::Uki { .. } => {

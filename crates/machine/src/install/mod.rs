@@ -22,6 +22,7 @@ mod boot;
 mod contents;
 mod error;
 mod folders;
+mod medium;
 mod repository;
 mod root;
 mod target;
@@ -40,8 +41,10 @@ use osmith_image::Sha256Digest;
 use osmith_image::store::{Image, Record, Store};
 
 pub use architecture::Architecture;
+pub use boot::KICKSTART_AREA;
 pub(crate) use boot::{BootFiles, Kernel, unified_kernel};
 pub use error::InstallError;
+pub use medium::{MediumOptions, medium_of_stored};
 pub use root::STATE_VAR;
 pub use target::{Target, TargetError, TargetRequest};
 

@@ -6,6 +6,7 @@ use osmith_image::store::{Record, RecordContents};
 
 use super::folders::Folders;
 use super::{DeploymentState, FileData, InstallError, PreparedImage, repository};
+use crate::origin::Origin;
 
 /// The store of a machine: see [`crate::machine`].
 const STORE: &str = "state/osmith/store";
@@ -35,6 +36,32 @@ pub(super) fn of_fresh_disk(
     )?;
     root.symlink("ostree/bootc", "../composefs/bootc");
     root.folder("boot");
+    Ok(root)
+}
+
+/// The folders of an installation medium: without `/etc` and `/var` of its own, as changes are in memory.
+pub(super) fn of_medium(
+    image: PreparedImage,
+    origin: &Origin,
+    records: Vec<Record>,
+    sources: Vec<FileData>,
+) -> Result<Folders, InstallError> {
+    let mtime = image.tree.inode(image.tree.root()).metadata.mtime;
+    let mut root = Folders::new(mtime, sources);
+    let digest = image.digest;
+    root.text(
+        &format!("state/deploy/{digest}/{digest}.origin"),
+        &origin.to_text(),
+    );
+    add_records(&mut root, records);
+    repository::create(&mut root);
+    repository::add_objects(&mut root, image.tree);
+    add_image(
+        &mut root,
+        &image.digest,
+        image.boot_image,
+        (image.manifest, image.config),
+    )?;
     Ok(root)
 }
 

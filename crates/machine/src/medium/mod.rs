@@ -113,6 +113,11 @@ fn list(names: &[String]) -> String {
 pub struct MediumId([u8; UUID_BYTES]);
 
 impl MediumId {
+    /// The medium whose file system has the UUID of these bytes.
+    pub fn new(bytes: [u8; UUID_BYTES]) -> Self {
+        MediumId(bytes)
+    }
+
     /// The medium that the kernel arguments name, if they name one.
     pub fn find(command_line: &str) -> Result<Option<Self>, MediumError> {
         let arguments = kernel_arguments::split(command_line);
