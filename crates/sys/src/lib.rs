@@ -8,6 +8,7 @@ pub mod child;
 mod error;
 pub mod file;
 pub mod mount;
+pub mod network;
 pub mod process;
 pub mod sandbox;
 pub mod signals;

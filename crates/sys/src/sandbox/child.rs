@@ -11,7 +11,7 @@ use super::command::Payload;
 use super::messages::{CHILD_ARGUMENT, Order, Report, may_proceed, report, report_failure};
 use super::terminal::Terminal;
 use super::{Exit, Init, Network, Sandbox, Stage, Streams, entry, mounts, root, system};
-use crate::{OsError, Result, mount, signals};
+use crate::{OsError, Result, mount, network, signals};
 
 /// What to report instead of an exit.
 pub(super) type StageError = (Stage, OsError);
@@ -115,7 +115,7 @@ fn set_up(sandbox: &Sandbox, socket: &OwnedFd) -> Result<Option<OwnedFd>, StageE
         .map_err(|errno| OsError::new("set", "the host name", errno))
         .or_else(at(Stage::Namespaces))?;
     if sandbox.network != Network::Host {
-        system::raise_loopback().or_else(at(Stage::Namespaces))?;
+        network::raise("lo").or_else(at(Stage::Namespaces))?;
     }
     if let Some(cgroup) = &sandbox.cgroup {
         join(cgroup).or_else(at(Stage::Namespaces))?;

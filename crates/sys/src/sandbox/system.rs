@@ -3,7 +3,7 @@
 //! What is hidden or read-only in `/proc` and `/sys` is what container engines agree on: it speaks of the machine,
 //! not of the container.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -114,28 +114,4 @@ fn make_read_only(root: &OwnedFd, path: &Path) -> Result<()> {
     let clone = DetachedMount::clone_of(&target, "", true)?;
     clone.set_read_only(true)?;
     clone.attach(&target, "").map(drop)
-}
-
-/// Turns the loopback device of a new network namespace on.
-pub(super) fn raise_loopback() -> Result<()> {
-    let failed = || OsError::from_io("raise", "the loopback device", &std::io::Error::last_os_error());
-    // SAFETY: takes numbers only.
-    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if socket < 0 {
-        return Err(failed());
-    }
-    // SAFETY: the descriptor was made above and belongs to nobody else.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    // SAFETY: all zeros is a valid value of this plain structure.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(*b"lo") {
-        *to = libc::c_char::from_ne_bytes([from]);
-    }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: the kernel reads the structure, which lives until the call returns.
-    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
-    match answer {
-        0 => Ok(()),
-        _ => Err(failed()),
-    }
 }
