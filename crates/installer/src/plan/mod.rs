@@ -7,14 +7,16 @@
 mod configuration;
 mod disk;
 mod layout;
+mod network;
 mod problems;
 mod show;
 mod source;
 
 use osmith_config::Configuration;
-use osmith_kickstart::{End, Kickstart, Problem, Section};
+use osmith_kickstart::{End, Kickstart, Problem, Section, Selinux};
 
 use crate::disks::Disk;
+use crate::network::Connection;
 use layout::{Request, Room};
 use problems::Problems;
 
@@ -49,6 +51,10 @@ pub struct Installation {
     pub warnings: Vec<Problem>,
     /// What comes after it.
     pub end: End,
+    /// The connections that the file asks for.
+    pub connections: Vec<Connection>,
+    /// What `selinux` asks for.
+    pub selinux: Option<Selinux>,
     requests: Vec<Request>,
     /// Sections with scripts, and how many there are.
     scripts: Vec<(Section, usize)>,
@@ -72,6 +78,7 @@ pub fn plan(file: &str, kickstart: &Kickstart, facts: &Facts) -> Result<Installa
     };
     let requests = layout::requests(kickstart, room, &mut problems);
     let configured = configuration::of(kickstart, &requests, &mut problems);
+    let connections = network::connections(kickstart, &mut problems);
     warn_of_closed_doors(kickstart, &mut problems);
     let warnings = problems.finish()?;
     let (Some(disk), Some((source, follows)), Some((configuration, places))) = (disk, source, configured)
@@ -87,6 +94,8 @@ pub fn plan(file: &str, kickstart: &Kickstart, facts: &Facts) -> Result<Installa
         places,
         warnings,
         end: kickstart.end.as_ref().map_or(End::Reboot, |action| action.end),
+        connections,
+        selinux: kickstart.selinux.clone(),
         requests,
         scripts: count_scripts(kickstart),
     })

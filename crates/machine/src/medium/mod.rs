@@ -8,6 +8,7 @@
 //! 128 bytes at byte 1024, little-endian; magic number at 0, UUID at 48.
 
 mod image;
+mod kickstart;
 mod units;
 
 use std::fs::{self, File};
@@ -26,6 +27,8 @@ use crate::kernel_arguments;
 
 pub use image::{MediumImage, image, open_store, running};
 pub use units::TARGET;
+pub use kickstart::KEPT;
+pub(crate) use kickstart::keep;
 pub(crate) use units::write_units;
 
 /// The kernel argument that names the medium.

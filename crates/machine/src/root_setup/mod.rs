@@ -57,6 +57,7 @@ pub fn mount_root(initramfs: &Path) -> Result<ComposefsArgument> {
         Some(medium) => {
             configuration = Configuration::in_memory();
             medium::write_units(initramfs)?;
+            medium::keep(initramfs, &command_line)?;
             medium::mount_at_sysroot(initramfs, medium)?
         }
         None => {
