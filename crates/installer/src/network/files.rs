@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use osmith_formats::tree::{Node, Tree};
+
 use super::{Connection, NetworkError, keyfile, networkd};
 use crate::boot_options::InterfaceName;
 
@@ -42,12 +44,61 @@ const UNIT_FOLDERS: [&str; 3] = [
     "etc/systemd/system",
 ];
 
+/// What of an image tells which program sets its network up.
+pub trait ImageFolders {
+    /// The names in a folder; none if it is no folder.
+    fn names(&self, folder: &str) -> Vec<String>;
+
+    /// Where a symbolic link leads.
+    fn link_target(&self, path: &str) -> Option<String>;
+
+    /// Whether there is something at the path, if only a link that leads nowhere.
+    fn has(&self, path: &str) -> bool {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        self.names(folder).iter().any(|found| found == name)
+    }
+}
+
+/// An image that is mounted.
+impl ImageFolders for Path {
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.join(folder)).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    fn link_target(&self, path: &str) -> Option<String> {
+        let target = fs::read_link(self.join(path)).ok()?;
+        Some(target.to_string_lossy().into_owned())
+    }
+}
+
+/// An image of a store.
+impl ImageFolders for Tree {
+    fn names(&self, folder: &str) -> Vec<String> {
+        let folder = self.lookup(folder.as_bytes());
+        let entries = folder.and_then(|id| self.inode(id).entries());
+        let names = entries.into_iter().flatten();
+        names
+            .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
+            .collect()
+    }
+
+    fn link_target(&self, path: &str) -> Option<String> {
+        match &self.inode(self.lookup(path.as_bytes())?).node {
+            Node::Symlink(target) => Some(String::from_utf8_lossy(target).into_owned()),
+            _ => None,
+        }
+    }
+}
+
 impl Backend {
     /// The program that an image has; the one that starts by itself if it has both, and NetworkManager if both do.
-    pub fn of_image(root: &Path) -> Result<Self, NetworkError> {
+    pub fn of_image<I: ImageFolders + ?Sized>(image: &I) -> Result<Self, NetworkError> {
         let both = [Backend::NetworkManager, Backend::Networkd];
-        let available: Vec<Backend> = both.into_iter().filter(|backend| backend.is_in(root)).collect();
-        let enabled = available.iter().find(|backend| backend.is_enabled(root));
+        let available: Vec<Backend> = both.into_iter().filter(|backend| backend.is_in(image)).collect();
+        let enabled = available.iter().find(|backend| backend.is_enabled(image));
         enabled
             .or(available.first())
             .copied()
@@ -63,23 +114,21 @@ impl Backend {
     }
 
     /// Whether it is there and may be started.
-    fn is_in(self, root: &Path) -> bool {
-        let of_machine = root.join("etc/systemd/system").join(self.unit());
-        let is_masked = fs::read_link(of_machine).is_ok_and(|target| target == Path::new("/dev/null"));
-        let has = |folder: &&str| root.join(folder).join(self.unit()).symlink_metadata().is_ok();
+    fn is_in<I: ImageFolders + ?Sized>(self, image: &I) -> bool {
+        let of_machine = format!("etc/systemd/system/{}", self.unit());
+        let is_masked = image.link_target(&of_machine).as_deref() == Some("/dev/null");
+        let has = |folder: &&str| image.has(&format!("{folder}/{}", self.unit()));
         !is_masked && UNIT_FOLDERS.iter().any(has)
     }
 
     /// Whether some target or unit wants it.
-    fn is_enabled(self, root: &Path) -> bool {
+    fn is_enabled<I: ImageFolders + ?Sized>(self, image: &I) -> bool {
         let wants = |folder: &str| {
-            let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
-            let mut wanting = entries.filter(|entry| {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                name.ends_with(".wants") || name.ends_with(".requires")
-            });
-            wanting.any(|entry| entry.path().join(self.unit()).symlink_metadata().is_ok())
+            let names = image.names(folder);
+            let mut wanting = names
+                .iter()
+                .filter(|name| name.ends_with(".wants") || name.ends_with(".requires"));
+            wanting.any(|name| image.has(&format!("{folder}/{name}/{}", self.unit())))
         };
         UNIT_FOLDERS.iter().any(|folder| wants(folder))
     }

@@ -27,7 +27,7 @@ pub(crate) use address::{is_host_name, is_interface_name, parse_address, parse_i
 pub use bring_up::{Network, bring_up};
 pub use connection::{Connection, DeviceSelector, Ipv4, Ipv6};
 pub use error::NetworkError;
-pub use files::{Backend, ConfigurationFile, Place, configuration_files};
+pub use files::{Backend, ConfigurationFile, ImageFolders, Place, configuration_files};
 pub use from_boot::connections_of;
 pub use interfaces::{Interface, probe_interfaces};
 pub use line::{LineError, LineProblem, NetworkLine};

@@ -14,18 +14,30 @@ pub(super) fn connections(kickstart: &Kickstart, problems: &mut Problems) -> Vec
 fn connection(network: &kickstart::Network, problems: &mut Problems) -> Connection {
     let place = Some(&network.position);
     if network.protocol == BootProtocol::Ibft {
-        problems.refuse(place, "osmith does not read iBFT", "write --bootproto=dhcp, or static with --ip");
+        problems.refuse(
+            place,
+            "osmith does not read iBFT",
+            "write --bootproto=dhcp, or static with --ip",
+        );
     }
     if network.ethtool.is_some() {
         problems.warn(place, "--ethtool has no effect", "configure it in %post");
     }
     let mut search = network.ipv4_dns_search.clone();
     let further = network.ipv6_dns_search.iter();
-    search.extend(further.filter(|name| !network.ipv4_dns_search.contains(name)).cloned());
+    search.extend(
+        further
+            .filter(|name| !network.ipv4_dns_search.contains(name))
+            .cloned(),
+    );
     Connection {
         ipv4: ipv4(network, problems),
         ipv6: ipv6(network),
-        nameservers: if network.no_dns { Vec::new() } else { network.nameservers.clone() },
+        nameservers: if network.no_dns {
+            Vec::new()
+        } else {
+            network.nameservers.clone()
+        },
         search,
         mtu: network.mtu_bytes,
         dhcp_hostname: network.hostname.clone(),
@@ -49,7 +61,12 @@ fn device(device: &NetworkDevice) -> DeviceSelector {
 }
 
 fn ipv4(network: &kickstart::Network, problems: &mut Problems) -> Ipv4 {
-    match (network.no_ipv4, network.protocol, network.address, network.prefix_length) {
+    match (
+        network.no_ipv4,
+        network.protocol,
+        network.address,
+        network.prefix_length,
+    ) {
         (true, ..) => Ipv4::Disabled,
         (false, BootProtocol::Static, Some(address), Some(prefix)) => Ipv4::Static {
             address,

@@ -38,7 +38,12 @@ pub(crate) fn keep(initramfs: &Path, command_line: &str) -> Result<(), OsError> 
 /// Passwords may be in it.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to.parent().unwrap_or(to))?;
-    let mut copy = File::options().write(true).create(true).truncate(true).mode(0o600).open(to)?;
+    let mut copy = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(to)?;
     io::copy(&mut File::open(from)?, &mut copy).map(drop)
 }
 
@@ -54,7 +59,8 @@ mod tests {
         for path in ["ks.cfg", "etc/my.ks", "other"] {
             fs::write(at(path), path).unwrap();
         }
-        let line = "inst.ks=file:///etc/my.ks inst.ks=/missing inst.ks=file:/../etc/my.ks inst.ks=http://x/other";
+        let line =
+            "inst.ks=file:///etc/my.ks inst.ks=/missing inst.ks=file:/../etc/my.ks inst.ks=http://x/other";
         keep(initramfs.path(), line).unwrap();
         assert_eq!(fs::read(at(KEPT).join("etc/my.ks")).unwrap(), b"etc/my.ks");
         assert_eq!(fs::read(at(KEPT).join("ks.cfg")).unwrap(), b"ks.cfg");

@@ -26,9 +26,9 @@ use osmith_sys::mount;
 use crate::kernel_arguments;
 
 pub use image::{MediumImage, image, open_store, running};
-pub use units::TARGET;
 pub use kickstart::KEPT;
 pub(crate) use kickstart::keep;
+pub use units::TARGET;
 pub(crate) use units::write_units;
 
 /// The kernel argument that names the medium.
