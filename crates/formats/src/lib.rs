@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod composefs;
-mod erofs;
+pub mod erofs;
 pub mod ext4;
 pub mod fat32;
 pub mod gpt;

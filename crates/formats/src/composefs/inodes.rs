@@ -4,12 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::{Error, Reason};
-use crate::erofs::{Attribute, Entry, FileType, Listing, Value};
+use crate::erofs::{Attribute, Entry, FileType, Listing, Value, device_number, is_file_name, is_target};
 use crate::tree::{Content, Device, INLINE_MAX_BYTES, InodeId, Metadata, Node, Tree};
 use crate::verity::Digest;
 
-const NAME_MAX_BYTES: usize = 255;
-const TARGET_MAX_BYTES: usize = 4095;
 const FILE_MAX_BYTES: u64 = 1 << 43;
 pub(super) const METACOPY: &[u8] = b"trusted.overlay.metacopy";
 /// `struct ovl_metacopy` before the digest: version, length of all, flags, algorithm 2 (SHA-512).
@@ -343,11 +341,16 @@ fn body<'a>(node: &'a Node<Content>) -> Result<Body<'a>, Reason> {
         },
         Node::Symlink(target) if !is_target(target) => return Err(Reason::Target),
         Node::Symlink(target) => Body::Symlink(target),
-        Node::CharacterDevice(device) => Body::CharacterDevice(device_number(*device)?),
-        Node::BlockDevice(device) => Body::BlockDevice(device_number(*device)?),
+        Node::CharacterDevice(device) => Body::CharacterDevice(number(*device)?),
+        Node::BlockDevice(device) => Body::BlockDevice(number(*device)?),
         Node::Fifo => Body::Fifo,
         Node::Socket => Body::Socket,
     })
+}
+
+fn number(device: Device) -> Result<u32, Reason> {
+    let Device { major, minor } = device;
+    device_number(device).ok_or(Reason::Device { major, minor })
 }
 
 fn refuse_links(node: &Node<Content>, links: u32) -> Option<Reason> {
@@ -360,24 +363,6 @@ fn refuse_links(node: &Node<Content>, links: u32) -> Option<Reason> {
 
 pub(super) fn is_whiteout(node: &Node<Content>) -> bool {
     matches!(node, Node::CharacterDevice(Device { major: 0, minor: 0 }))
-}
-
-pub(super) fn is_file_name(name: &[u8]) -> bool {
-    let special = name.is_empty() || name == b"." || name == b"..";
-    !special && name.len() <= NAME_MAX_BYTES && !name.iter().any(|byte| matches!(byte, b'/' | 0))
-}
-
-pub(super) fn is_target(target: &[u8]) -> bool {
-    !target.is_empty() && target.len() <= TARGET_MAX_BYTES && !target.contains(&0)
-}
-
-/// The kernel's 32-bit form: 8 low bits of the minor number, 12 of the major, 12 more of the minor.
-fn device_number(device: Device) -> Result<u32, Reason> {
-    let Device { major, minor } = device;
-    if major >= 1 << 12 || minor >= 1 << 20 {
-        return Err(Reason::Device { major, minor });
-    }
-    Ok((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
 }
 
 const fn object_directories() -> [[u8; 2]; 256] {

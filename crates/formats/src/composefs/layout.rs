@@ -4,7 +4,7 @@ use super::inodes::{Body, Collected, Inode};
 use super::{Error, Reason};
 use crate::erofs::{
     Attributes, BLOCK_BITS, BLOCK_BYTES, DataLayout, InodeHeader, SLOT_BYTES, SUPERBLOCK_BYTES,
-    SUPERBLOCK_OFFSET, Shared, Superblock,
+    SUPERBLOCK_OFFSET, Shared, Superblock, inode_offset,
 };
 use crate::tree::Timestamp;
 
@@ -52,6 +52,7 @@ impl<'a> Image<'a> {
             build_time: self.build_time,
             blocks: u32::try_from(layout.end / BLOCK_BYTES).map_err(too_large)?,
             attributes_block: u32::try_from(layout.inodes_end / BLOCK_BYTES).map_err(too_large)?,
+            ..Superblock::default()
         };
         let mut out = Vec::with_capacity(layout.end);
         self.append_headers(&mut out, &superblock);
@@ -211,23 +212,12 @@ fn block_count(inode: &Inode<'_>, layout: DataLayout) -> usize {
     }
 }
 
-/// Where an inode starts if the last one ends at `position`: a tail must not cross a block boundary, and of a
-/// symbolic link not even the inode (Linux before 6.12 calls it corrupted).
+/// Where an inode starts if the last one ends at `position`. The whole target of a link counts, even where it gets a
+/// block of its own.
 fn offset(inode: &Inode<'_>, position: usize, fixed_bytes: usize, tail_bytes: usize) -> usize {
-    if let Body::Symlink(target) = inode.body {
-        let fits = position % BLOCK_BYTES + fixed_bytes + target.len() <= BLOCK_BYTES;
-        return if fits {
-            position
-        } else {
-            position.next_multiple_of(BLOCK_BYTES)
-        };
-    }
-    let tail = position + fixed_bytes;
-    let room = tail.next_multiple_of(BLOCK_BYTES) - tail;
-    if room > 0 && room < tail_bytes {
-        position + room.next_multiple_of(SLOT_BYTES)
-    } else {
-        position
+    match inode.body {
+        Body::Symlink(target) => inode_offset(position, fixed_bytes, target.len(), true),
+        _ => inode_offset(position, fixed_bytes, tail_bytes, false),
     }
 }
 

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::inodes::{
     ESCAPED_OVERLAY, METACOPY, METACOPY_HEADER, OBJECT_DIRECTORIES, OPAQUE, OVERLAY, REDIRECT, WHITEOUT,
-    WHITEOUTS, is_file_name, is_target, is_whiteout,
+    WHITEOUTS, is_whiteout,
 };
 use super::layout::{COMPOSEFS_VERSION, HEADER_VERSION, MAGIC};
-use crate::erofs::{Defect, FileType, Reader, StoredAttribute, StoredInode};
+use crate::erofs::{Defect, FileType, Reader, StoredAttribute, StoredInode, is_file_name, is_target};
 use crate::tree::{
     Content, Device, INLINE_MAX_BYTES, Inode, InodeId, Metadata, Node, Tree, XattrSets, Xattrs,
 };

@@ -7,6 +7,7 @@
 //!           28 gid u32 · 32 mtime u64 · 40 nanoseconds u32 · 44 links u32 · 48 0
 //! ```
 
+use super::{BLOCK_BYTES, SLOT_BYTES};
 use crate::tree::Timestamp;
 
 /// The length of a compact header.
@@ -19,6 +20,8 @@ const EXTENDED_BYTES: usize = 64;
 pub(crate) enum DataLayout {
     /// In blocks of their own; also for inodes without data.
     FlatPlain = 0,
+    /// Compressed, found by an index behind the inode; or wholly in the packed inode.
+    CompressedFull = 1 << 1,
     /// The last part behind the inode, whole blocks before it elsewhere.
     FlatInline = 2 << 1,
     /// In chunks, addressed by indexes behind the inode.
@@ -134,5 +137,31 @@ impl InodeHeader {
         bytes[4..6].copy_from_slice(&self.mode.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.union.to_le_bytes());
         bytes[20..24].copy_from_slice(&self.number.to_le_bytes());
+    }
+}
+
+/// Where an inode starts if the last one ends at `position`, a multiple of 32: a tail of `tail_bytes` behind
+/// `fixed_bytes` of header and attributes must not cross a block boundary, and of a symbolic link not even the inode
+/// (Linux before 6.12 calls it corrupted).
+pub(crate) fn inode_offset(
+    position: usize,
+    fixed_bytes: usize,
+    tail_bytes: usize,
+    is_symlink: bool,
+) -> usize {
+    if is_symlink {
+        let fits = position % BLOCK_BYTES + fixed_bytes + tail_bytes <= BLOCK_BYTES;
+        return if fits {
+            position
+        } else {
+            position.next_multiple_of(BLOCK_BYTES)
+        };
+    }
+    let tail = position + fixed_bytes;
+    let room = tail.next_multiple_of(BLOCK_BYTES) - tail;
+    if room > 0 && room < tail_bytes {
+        position + room.next_multiple_of(SLOT_BYTES)
+    } else {
+        position
     }
 }
