@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use osmith_formats::verity::Digest;
-use osmith_formats::{ext4, fat32, gpt, qcow2, swap, tar, vhd, vmdk};
+use osmith_formats::{cpio, erofs, ext4, fat32, gpt, qcow2, swap, tar, vhd, vmdk};
 use osmith_image::store::StoreError;
 use osmith_machine::install::InstallError;
 use osmith_report::{Class, Failure, Interrupted};
@@ -231,6 +231,12 @@ pub enum WriteError {
     /// The VMDK is too long for an archive.
     #[error("the VMDK of this disk is longer than 8 GiB, which no member of an OVA can be")]
     OvaTooLong,
+    /// The file system of a medium has no room for the image.
+    #[error("cannot lay out the medium's file system")]
+    Erofs(#[from] erofs::Error),
+    /// A file is too long for an initramfs.
+    #[error("cannot lay out the initramfs")]
+    Cpio(#[from] cpio::Error),
     /// A compressor refused.
     #[error("cannot compress a part of the disk")]
     Compress(#[source] io::Error),
@@ -362,6 +368,8 @@ impl Failure for WriteError {
             | WriteError::Vmdk(_)
             | WriteError::Vhd(_)
             | WriteError::Tar(_)
+            | WriteError::Erofs(_)
+            | WriteError::Cpio(_)
             | WriteError::Compress(_) => Class::Internal,
         }
     }

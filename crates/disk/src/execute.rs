@@ -174,7 +174,7 @@ fn advance(observer: &dyn Observer, step: StepId, done: u64, total: u64) -> Resu
     Ok(())
 }
 
-fn step<T>(
+pub(crate) fn step<T>(
     observer: &dyn Observer,
     step: StepId,
     work: impl FnOnce() -> Result<(T, String), WriteError>,

@@ -14,6 +14,7 @@ mod device;
 mod error;
 mod execute;
 mod identity;
+pub mod medium;
 mod mounts;
 mod new_files;
 mod output;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod composefs;
+pub mod cpio;
 pub mod erofs;
 pub mod ext4;
 pub mod fat32;

@@ -14,12 +14,17 @@ The same image with the same options and seed gives the same bytes.
 
 Output below DIR: image/disk.raw, qcow2/disk.qcow2, vmdk/disk.vmdk, vpc/disk.vhd (vhd),
 vpc-dynamic/disk.vhd (vhd-dynamic), image/disk.raw and image/ami.json (ami),
-gce/image.tar.gz, archive/image.ova, image/disk.raw.zst, image/disk.raw.xz
+gce/image.tar.gz, archive/image.ova, image/disk.raw.zst, image/disk.raw.xz,
+bootiso/install.iso, pxe/vmlinuz, initrd.img, kernel-arguments, boot.ipxe
+
+An installer (iso, pxe) needs osmith in the image, and installs by a Kickstart file: give its place with
+--karg inst.ks=URL, or put it into a finished ISO with 'osmith iso embed-kickstart'.
 
 Examples:
   osmith disk --type qcow2 localhost/webserver
   osmith disk --type raw --type qcow2 --output build --size 20GiB localhost/webserver
   osmith disk --config config.toml localhost/webserver
+  osmith disk --type iso --karg inst.ks=https://server.example.org/ks.cfg localhost/webserver
   osmith disk --dry-run --report localhost/webserver")]
 pub(crate) struct DiskArgs {
     /// The format; repeatable, all are written in one pass
@@ -98,6 +103,11 @@ pub(crate) enum DiskType {
     /// The bytes of the disk, compressed with xz: the smallest, and slow
     #[value(name = "raw.xz")]
     RawXz,
+    /// An installer that is the image itself, for discs and USB sticks
+    #[value(alias = "bootc-installer", alias = "anaconda-iso")]
+    Iso,
+    /// The same as a kernel and an initramfs, for PXE and UEFI HTTP boot
+    Pxe,
 }
 
 /// How qcow2 clusters are compressed.

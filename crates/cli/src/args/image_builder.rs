@@ -134,14 +134,15 @@ fn owner(text: &str) -> Result<Owner, String> {
 fn disk_type(text: &str) -> Result<DiskType, String> {
     match text {
         "anaconda-iso" | "iso" | "bootc-installer" | "bootc-generic-iso" => Err(
-            "osmith makes no installation media yet; 'osmith install to-disk' installs from a running system"
+            "an installer of osmith works otherwise: 'osmith disk --type iso' makes one, for Kickstart files"
                 .to_owned(),
         ),
-        "pxe-tar-xz" => Err("osmith makes nothing to boot from a network yet".to_owned()),
+        "pxe-tar-xz" => Err("'osmith disk --type pxe' makes a kernel and an initramfs".to_owned()),
         "oci" => Err("write qcow2, which Oracle's cloud imports".to_owned()),
         _ => DiskType::from_str(text, false).map_err(|_| {
             let names = DiskType::value_variants()
                 .iter()
+                .filter(|kind| !matches!(kind, DiskType::Iso | DiskType::Pxe))
                 .filter_map(DiskType::to_possible_value);
             let names: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
             format!("there is no such type; there are {}", names.join(", "))

@@ -164,7 +164,11 @@ fn planned(arguments: &ImageBuilder, image: &str, store: &Store) -> Result<Plan,
 }
 
 fn types(arguments: &ImageBuilder) -> Vec<ImageType> {
-    let mut types: Vec<ImageType> = arguments.types.iter().map(|wanted| image_type(*wanted)).collect();
+    let mut types: Vec<ImageType> = arguments
+        .types
+        .iter()
+        .filter_map(|wanted| image_type(*wanted))
+        .collect();
     types.sort_unstable();
     types.dedup();
     types

@@ -35,9 +35,9 @@ use crate::uki::Uki;
 pub use tries::{TRIES_FILE, empty_tries_block};
 
 /// The name of a kernel in its folder.
-pub(crate) const KERNEL: &str = "vmlinuz";
+pub const KERNEL: &str = "vmlinuz";
 /// The name of an initramfs in its folder.
-pub(crate) const INITRAMFS: &str = "initrd";
+pub const INITRAMFS: &str = "initrd";
 /// The menu that the boot loader shows.
 const ENTRIES: &str = "loader/entries";
 /// The menu that an update left.
