@@ -11,6 +11,9 @@
 //! last 33      the entries again, then the backup header
 //! ```
 //!
+//! The entries may begin elsewhere, as the header says where ([`Table::to_bytes_at`]): on a medium that is also something
+//! else, LBA 2 may be taken.
+//!
 //! Left out: reading the rest and its checksums, other sector sizes, writing tables of more than 128 entries.
 
 use std::fmt;
@@ -22,6 +25,8 @@ pub const SECTOR_BYTES: u64 = 512;
 pub const PRIMARY_SECTORS: u64 = 34;
 /// What the table takes at the end of the disk: entries and header.
 pub const BACKUP_SECTORS: u64 = 33;
+/// What the entries take.
+pub const ENTRIES_SECTORS: u64 = 32;
 /// How many partitions a table can have.
 pub const MAX_PARTITIONS: usize = 128;
 /// How long a partition's name can be, in UTF-16 units.
@@ -32,6 +37,7 @@ pub const ATTRIBUTE_REQUIRED: u64 = 1;
 /// Partition attribute: BIOS boot code may be here.
 pub const ATTRIBUTE_LEGACY_BIOS_BOOTABLE: u64 = 1 << 2;
 
+const USUAL_ENTRIES_LBA: u64 = 2;
 const ENTRY_BYTES: usize = 128;
 const HEADER_BYTES: u32 = 92;
 const ENTRIES_BYTES: usize = ENTRY_BYTES * MAX_PARTITIONS;
@@ -210,24 +216,58 @@ pub struct Written {
     pub backup: Vec<u8>,
 }
 
+/// The bytes of a table whose first entries are not behind its header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parted {
+    /// The first two sectors of the disk: MBR and header.
+    pub start: Vec<u8>,
+    /// The entries, [`ENTRIES_SECTORS`] of them.
+    pub entries: Vec<u8>,
+    /// The last [`BACKUP_SECTORS`] of the disk.
+    pub backup: Vec<u8>,
+}
+
 impl Table {
     /// The bytes of both copies.
     pub fn to_bytes(&self) -> Result<Written, GptError> {
-        self.require_valid()?;
+        let Parted {
+            start: mut primary,
+            entries,
+            backup,
+        } = self.to_bytes_at(USUAL_ENTRIES_LBA)?;
+        primary.extend_from_slice(&entries);
+        Ok(Written { primary, backup })
+    }
+
+    /// The bytes of both copies, with the entries of the first from `entries_lba` on, 2 at least. Partitions may begin
+    /// behind them.
+    pub fn to_bytes_at(&self, entries_lba: u64) -> Result<Parted, GptError> {
+        let first_usable_lba = entries_lba.max(USUAL_ENTRIES_LBA).saturating_add(ENTRIES_SECTORS);
+        self.require_valid(first_usable_lba)?;
         let mut entries = Vec::with_capacity(ENTRIES_BYTES);
         for partition in &self.partitions {
             entries.extend_from_slice(&entry(partition));
         }
         entries.resize(ENTRIES_BYTES, 0);
         let last_lba = self.disk_sectors - 1;
-        let entries_crc = crc32fast::hash(&entries);
+        let header = |my_lba, alternate_lba, entries_lba| Header {
+            my_lba,
+            alternate_lba,
+            entries_lba,
+            first_usable_lba,
+            entries_crc: crc32fast::hash(&entries),
+        };
 
-        let mut primary = self.protective_mbr();
-        primary.extend_from_slice(&self.header(1, last_lba, 2, entries_crc));
-        primary.extend_from_slice(&entries);
-        let mut backup = entries;
-        backup.extend_from_slice(&self.header(last_lba, 1, last_lba - 32, entries_crc));
-        Ok(Written { primary, backup })
+        let mut start = self.protective_mbr();
+        let primary_entries_lba = first_usable_lba - ENTRIES_SECTORS;
+        start.extend_from_slice(&self.header(&header(1, last_lba, primary_entries_lba)));
+        let mut backup = entries.clone();
+        backup.extend_from_slice(&self.header(&header(last_lba, 1, last_lba - ENTRIES_SECTORS)));
+        Ok(Parted {
+            start,
+            entries,
+            backup,
+        })
     }
 
     /// The first sector a partition may have.
@@ -240,8 +280,8 @@ impl Table {
         self.disk_sectors.saturating_sub(BACKUP_SECTORS + 1)
     }
 
-    fn require_valid(&self) -> Result<(), GptError> {
-        if self.disk_sectors <= PRIMARY_SECTORS + BACKUP_SECTORS {
+    fn require_valid(&self, first_usable_lba: u64) -> Result<(), GptError> {
+        if self.disk_sectors <= first_usable_lba.saturating_add(BACKUP_SECTORS) {
             return Err(GptError::DiskTooSmall(self.disk_sectors));
         }
         if self.partitions.len() > MAX_PARTITIONS {
@@ -252,7 +292,7 @@ impl Table {
                 return Err(GptError::NameTooLong(partition.name.clone()));
             }
             if partition.sectors == 0
-                || partition.first_lba < Self::first_usable_lba()
+                || partition.first_lba < first_usable_lba
                 || partition.last_lba() > self.last_usable_lba()
             {
                 return Err(GptError::OutOfBounds(partition.name.clone()));
@@ -280,30 +320,39 @@ impl Table {
         mbr
     }
 
-    fn header(&self, my_lba: u64, alternate_lba: u64, entries_lba: u64, entries_crc: u32) -> Vec<u8> {
+    fn header(&self, places: &Header) -> Vec<u8> {
         let mut header = Vec::with_capacity(SECTOR_BYTES as usize);
         header.extend_from_slice(b"EFI PART");
         header.extend_from_slice(&[0, 0, 1, 0]);
         header.extend_from_slice(&HEADER_BYTES.to_le_bytes());
         header.extend_from_slice(&[0; 8]);
         for lba in [
-            my_lba,
-            alternate_lba,
-            Self::first_usable_lba(),
+            places.my_lba,
+            places.alternate_lba,
+            places.first_usable_lba,
             self.last_usable_lba(),
         ] {
             header.extend_from_slice(&lba.to_le_bytes());
         }
         header.extend_from_slice(&self.disk_guid.to_disk_bytes());
-        header.extend_from_slice(&entries_lba.to_le_bytes());
+        header.extend_from_slice(&places.entries_lba.to_le_bytes());
         header.extend_from_slice(&(MAX_PARTITIONS as u32).to_le_bytes());
         header.extend_from_slice(&(ENTRY_BYTES as u32).to_le_bytes());
-        header.extend_from_slice(&entries_crc.to_le_bytes());
+        header.extend_from_slice(&places.entries_crc.to_le_bytes());
         let crc = crc32fast::hash(&header);
         header[16..20].copy_from_slice(&crc.to_le_bytes());
         header.resize(SECTOR_BYTES as usize, 0);
         header
     }
+}
+
+/// What the headers of the two copies say about places.
+struct Header {
+    my_lba: u64,
+    alternate_lba: u64,
+    entries_lba: u64,
+    first_usable_lba: u64,
+    entries_crc: u32,
 }
 
 /// The types of the partitions, in the table's order, of a disk that starts so; none without a table.
@@ -442,6 +491,39 @@ mod tests {
         ] {
             assert!(info.contains(expected), "{expected}\n{info}");
         }
+    }
+
+    #[test]
+    fn entries_may_be_elsewhere() {
+        let Some(sgdisk) = oracle::require("sgdisk") else {
+            return;
+        };
+        let table = sample();
+        let parted = table.to_bytes_at(8).unwrap();
+        let mut bytes = vec![0; (table.disk_sectors * SECTOR_BYTES) as usize];
+        bytes[..1024].copy_from_slice(&parted.start);
+        bytes[4096..][..parted.entries.len()].copy_from_slice(&parted.entries);
+        let backup = bytes.len() - parted.backup.len();
+        bytes[backup..].copy_from_slice(&parted.backup);
+        let disk = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(disk.path(), &bytes).unwrap();
+        let output = Command::new(sgdisk)
+            .args(["-v", "-p"])
+            .arg(disk.path())
+            .output()
+            .unwrap();
+        let verdict = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        assert!(verdict.contains("No problems found"), "{verdict}");
+        assert!(verdict.contains("First usable sector is 40,"), "{verdict}");
+        assert_eq!(
+            partition_types(&bytes),
+            partition_types(&table.to_bytes().unwrap().primary)
+        );
+        let before = Table {
+            partitions: vec![partition("early", 39, 1)],
+            ..table
+        };
+        assert_eq!(before.to_bytes_at(8), Err(GptError::OutOfBounds("early".into())));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod calendar;
 pub mod composefs;
 pub mod cpio;
 pub mod erofs;
@@ -12,6 +13,8 @@ pub mod ext4;
 pub mod fat32;
 pub mod gpt;
 pub mod grub;
+pub mod iso9660;
+pub mod medium;
 pub mod ova;
 pub mod qcow2;
 pub mod splitstream;

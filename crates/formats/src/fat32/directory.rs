@@ -9,6 +9,7 @@
 
 use super::name::Entry;
 use super::{Allocation, Directory, FIRST_CLUSTER, File};
+use crate::calendar::civil_date;
 use crate::tree::{Node, Timestamp, Tree};
 
 pub(super) const ENTRY_BYTES: usize = 32;
@@ -133,28 +134,6 @@ fn dos_time(time: Timestamp) -> (u16, u16) {
     let clock = hour << 11 | minute << 5 | (second / 2);
     let date = (year - 1980) << 9 | month << 5 | day;
     (clock as u16, date as u16)
-}
-
-/// Year, month and day of a day since 1970-01-01, for days after it.
-fn civil_date(mut day: i64) -> (i64, i64, i64) {
-    let mut year = 1970;
-    while day >= 365 + leap_day(year) {
-        day -= 365 + leap_day(year);
-        year += 1;
-    }
-    let mut month = 1;
-    for length in [31, 28 + leap_day(year), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if day < length {
-            break;
-        }
-        day -= length;
-        month += 1;
-    }
-    (year, month, day + 1)
-}
-
-fn leap_day(year: i64) -> i64 {
-    i64::from(year % 4 == 0 && (year % 100 != 0 || year % 400 == 0))
 }
 
 #[cfg(test)]

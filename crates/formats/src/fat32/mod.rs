@@ -179,6 +179,24 @@ pub fn plan(tree: &Tree<File>, options: &Options) -> Result<Layout, Error> {
     })
 }
 
+/// The smallest room, in steps of 1 MiB, for a file system that holds the tree.
+pub fn minimum_size_bytes(tree: &Tree<File>) -> Result<u64, Error> {
+    const STEP_BYTES: u64 = 1 << 20;
+    let directories = collect_directories(tree, true)?;
+    let mut size_bytes = MIN_BYTES;
+    loop {
+        // More room may mean larger clusters, in which the tree takes more.
+        let geometry = Geometry::of(size_bytes)?;
+        let grain_bytes = geometry.grain_clusters() * geometry.cluster_bytes();
+        let needed_bytes = needed_bytes(tree, &directories, grain_bytes)?;
+        let available_bytes = geometry.clusters * geometry.cluster_bytes();
+        match needed_bytes.saturating_sub(available_bytes) {
+            0 => return Ok(size_bytes),
+            missing_bytes => size_bytes += missing_bytes.next_multiple_of(STEP_BYTES),
+        }
+    }
+}
+
 /// Where the parts of a file system of a certain size are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Geometry {
