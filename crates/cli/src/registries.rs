@@ -124,6 +124,7 @@ fn certificates(directories: &[PathBuf]) -> CertificatePaths {
             .map(|directory| directory.join("certs.d"))
             .collect(),
         own: None,
+        authorities: Vec::new(),
     }
 }
 

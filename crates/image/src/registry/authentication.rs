@@ -231,6 +231,7 @@ fn get(
         payload: Payload::Nothing,
         operation: OPERATION,
         insecure: asking.insecure,
+        time_limit: None,
     })
 }
 
@@ -257,6 +258,7 @@ fn post(
         payload: Payload::Bytes(form.as_bytes()),
         operation: OPERATION,
         insecure: asking.insecure,
+        time_limit: None,
     })
 }
 

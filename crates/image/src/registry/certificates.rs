@@ -26,6 +26,8 @@ pub struct CertificatePaths {
     pub directories: Vec<PathBuf>,
     /// A directory with certificates for all hosts, in the place of `directories`.
     pub own: Option<PathBuf>,
+    /// Files with the certificates of further authorities for all hosts, as PEM.
+    pub authorities: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,9 @@ impl Certificates {
         };
         if !anyone {
             trust.roots = self.system_roots()?.to_vec();
+            for path in &self.paths.authorities {
+                trust.roots.extend(certificates(path)?);
+            }
         }
         let directories = self
             .paths

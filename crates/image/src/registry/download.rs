@@ -162,6 +162,7 @@ fn request(client: &Client, uri: &Uri, known: &Validators, operation: &str) -> R
         payload: Payload::Nothing,
         operation,
         insecure: false,
+        time_limit: None,
     })
 }
 

@@ -116,6 +116,7 @@ impl Registry {
             payload: Payload::Nothing,
             operation: OPERATION,
             insecure: self.insecure,
+            time_limit: None,
         })?;
         match answer.status {
             408 | 429 | 500..=599 => Err(answer.into_error(OPERATION)),
@@ -300,6 +301,7 @@ impl Repository<'_> {
             payload,
             operation: call.operation,
             insecure: self.registry.insecure,
+            time_limit: None,
         })
     }
 

@@ -61,6 +61,16 @@ impl<'a> Tries<'a> {
 
     /// Waits until it is time for the next try; gives the error back if there is none.
     pub(super) fn wait_after(&mut self, error: RegistryError) -> Result<(), RegistryError> {
+        let said = error.to_string();
+        self.wait_after_saying(error, &said)
+    }
+
+    /// The same with other words for the error.
+    pub(super) fn wait_after_saying(
+        &mut self,
+        error: RegistryError,
+        said: &str,
+    ) -> Result<(), RegistryError> {
         if !error.passes() || self.failed >= self.policy.retries {
             return Err(error);
         }
@@ -68,7 +78,7 @@ impl<'a> Tries<'a> {
         self.failed += 1;
         self.observer.observe(Event::Message {
             severity: Severity::Note,
-            text: format!("{error}: trying again in {:.0} s", wait.as_secs_f64().ceil()),
+            text: format!("{said}: trying again in {:.0} s", wait.as_secs_f64().ceil()),
         });
         Ok(sleep(wait, self.observer)?)
     }

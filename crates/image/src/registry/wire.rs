@@ -62,6 +62,8 @@ pub(super) struct Request<'a, 'p> {
     pub(super) operation: &'a str,
     /// Whether the certificate of the host may be any.
     pub(super) insecure: bool,
+    /// After so long it has failed, whatever came by then; only of requests that send nothing along.
+    pub(super) time_limit: Option<Duration>,
 }
 
 /// What is sent along.
@@ -146,7 +148,14 @@ impl Wire {
         };
         let sent = match body {
             Some(body) => route.agent.run(builder.body(body).map_err(malformed)?),
-            None => route.agent.run(builder.body(()).map_err(malformed)?),
+            None => {
+                let limited = route
+                    .agent
+                    .configure_request(builder.body(()).map_err(malformed)?)
+                    .timeout_global(request.time_limit)
+                    .build();
+                route.agent.run(limited)
+            }
         };
         let response = sent.map_err(|error| route.failure(error, request.operation, &host))?;
         let (parts, body) = response.into_parts();
