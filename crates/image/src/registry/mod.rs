@@ -16,6 +16,7 @@ mod copy;
 mod credentials;
 mod download;
 mod error;
+mod fetch;
 mod follow;
 mod login;
 mod policy;
@@ -41,6 +42,7 @@ pub use credentials::{
 };
 pub use download::{DownloadError, Downloaded, Validators, download};
 pub use error::{CertificateProblem, RegistryError};
+pub use fetch::{FetchError, FetchRequest, fetch};
 pub use login::verify_login;
 pub use policy::PullPolicy;
 pub use proxy::{Proxies, ProxySetting};
