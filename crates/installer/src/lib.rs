@@ -1,13 +1,15 @@
 //! The installation of a machine from a Kickstart file, in the live system that an image's own kernel starts.
 //!
 //! What the kernel command line asks for ([`boot_options`]), the network with the image's own programs ([`network`]),
-//! the disks ([`disks`]), what is done to which of them ([`plan`](mod@plan)), and the new system for scripts ([`target`]).
+//! the Kickstart file from wherever it is ([`fetch`]), the disks ([`disks`]), what is done to which of them
+//! ([`plan`](mod@plan)), and the new system for scripts ([`target`]).
 //!
 //! Functions take the root folder of the live system as `host`, under which `proc`, `sys`, `run`, `dev`, `etc` and
 //! `usr` are looked up.
 
 pub mod boot_options;
 pub mod disks;
+pub mod fetch;
 pub mod network;
 pub mod plan;
 pub mod target;
