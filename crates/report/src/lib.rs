@@ -5,10 +5,13 @@
 //! or as JSON lines.
 
 mod failure;
+mod lines;
 mod observer;
 mod printable;
+pub mod words;
 
 pub use failure::{Class, Failure};
+pub use lines::{Lines, Pace};
 pub use observer::{
     Event, Interrupted, Observer, Outcome, Progress, Severity, Silent, Step, StepId, Stream, Unit,
 };

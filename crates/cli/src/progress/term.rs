@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use osmith_report::{Event, Observer, Progress, Step, StepId, Unit};
+use osmith_report::{Event, Observer, Progress, Step, StepId, Unit, words};
 
 const TICK: Duration = Duration::from_millis(120);
 
@@ -73,10 +73,10 @@ impl Observer for Term {
                 });
                 self.print(&format!(
                     "{heading} · {}",
-                    super::ending(outcome, elapsed.unwrap_or_default(), &summary)
+                    words::ending(outcome, elapsed.unwrap_or_default(), &summary)
                 ));
             }
-            Event::Message { severity, text } => self.print(&format!("{}: {text}", super::label(severity))),
+            Event::Message { severity, text } => self.print(&format!("{}: {text}", words::label(severity))),
         }
     }
 }
@@ -93,7 +93,7 @@ impl Running {
             .get(position)
             .map(|known| known.title.as_str())
             .unwrap_or_default();
-        format!("{} {title}", super::counter(position + 1, self.steps.len()))
+        format!("{} {title}", words::counter(position + 1, self.steps.len()))
     }
 }
 
