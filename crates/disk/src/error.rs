@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use osmith_formats::verity::Digest;
-use osmith_formats::{cpio, erofs, ext4, fat32, gpt, qcow2, swap, tar, vhd, vmdk};
+use osmith_formats::{cpio, erofs, ext4, fat32, gpt, medium, qcow2, swap, tar, vhd, vmdk};
 use osmith_image::store::StoreError;
 use osmith_machine::install::InstallError;
 use osmith_report::{Class, Failure, Interrupted};
@@ -234,6 +234,9 @@ pub enum WriteError {
     /// The file system of a medium has no room for the image.
     #[error("cannot lay out the medium's file system")]
     Erofs(#[from] erofs::Error),
+    /// The medium cannot hold the image, or its boot files.
+    #[error("cannot lay out the medium")]
+    Medium(#[from] medium::Error),
     /// A file is too long for an initramfs.
     #[error("cannot lay out the initramfs")]
     Cpio(#[from] cpio::Error),
@@ -369,6 +372,7 @@ impl Failure for WriteError {
             | WriteError::Vhd(_)
             | WriteError::Tar(_)
             | WriteError::Erofs(_)
+            | WriteError::Medium(_)
             | WriteError::Cpio(_)
             | WriteError::Compress(_) => Class::Internal,
         }

@@ -2,31 +2,28 @@
 
 use std::collections::HashMap;
 
-use osmith_formats::erofs;
-use osmith_formats::fat32;
+use osmith_formats::gpt::Guid;
+use osmith_formats::medium::AREA;
 use osmith_formats::tree::{Content, Node, Timestamp, Tree};
 use osmith_formats::verity::Digest;
-use osmith_machine::install::{Deployment, FileData, InstallFile};
+use osmith_formats::{erofs, fat32};
+use osmith_machine::install::{Deployment, FileData, InstallFile, KICKSTART_AREA};
 
 use crate::identity::Identity;
 
-/// What is on a medium.
+/// What is on a medium. Both trees number their sources alike.
 #[derive(Debug)]
 pub(super) struct Contents {
     /// The live system, and what is installed.
     pub(super) root: Tree<erofs::File>,
-    /// The contents of the files of `root`, by their numbers.
-    pub(super) root_sources: Vec<FileData>,
     /// What the firmware reads.
     pub(super) esp: Tree<fat32::File>,
-    /// The contents of the files of `esp`, by their numbers.
-    pub(super) esp_sources: Vec<FileData>,
-    /// The files of `esp` that `root` has, too: their number there, and here.
-    pub(super) shared: Vec<(u32, u32)>,
+    /// The contents of the files, by their sources.
+    pub(super) sources: Vec<FileData>,
     pub(super) uuid: [u8; 16],
     pub(super) volume_id: u32,
-    pub(super) disk_guid: [u8; 16],
-    pub(super) esp_guid: [u8; 16],
+    pub(super) disk_guid: Guid,
+    pub(super) partition_guid: Guid,
     pub(super) time: Timestamp,
 }
 
@@ -34,40 +31,40 @@ impl Contents {
     /// The contents of a medium's deployment; `tree` is that of its image.
     pub(super) fn of(deployment: Deployment, tree: &Tree, identity: &Identity) -> Self {
         let time = deployment.root.inode(deployment.root.root()).metadata.mtime;
+        let area = deployment.esp.lookup(KICKSTART_AREA.as_bytes());
         let order = Order::of(tree);
-        let (root, root_sources) = in_order(deployment.root, &deployment.sources, &order);
-        let mut esp_sources = Vec::new();
-        let mut numbers = HashMap::new();
-        let esp = deployment.esp.into_map(|file: InstallFile| {
-            let number = *numbers.entry(file.source).or_insert_with(|| {
-                let data = deployment.sources.get(file.source as usize);
-                esp_sources.push(data.cloned().unwrap_or(FileData::Bytes(Vec::new())));
-                esp_sources.len() as u32 - 1
+        let (root, mut sources) = in_order(deployment.root, &deployment.sources, &order);
+        let objects: HashMap<Digest, u32> = sources
+            .iter()
+            .zip(0..)
+            .filter_map(|(data, number)| Some((*object_of(data)?, number)))
+            .collect();
+        let mut esp = deployment.esp.into_map(|file: InstallFile| {
+            let data = deployment.sources.get(file.source as usize).cloned();
+            let data = data.unwrap_or(FileData::Bytes(Vec::new()));
+            let known = object_of(&data).and_then(|digest| objects.get(digest)).copied();
+            let source = known.unwrap_or_else(|| {
+                sources.push(data);
+                sources.len() as u32 - 1
             });
             fat32::File {
                 size_bytes: file.size_bytes,
-                source: number,
+                source,
             }
         });
-        let objects: HashMap<&Digest, u32> = root_sources
-            .iter()
-            .zip(0..)
-            .filter_map(|(data, number)| Some((object_of(data)?, number)))
-            .collect();
-        let shared = esp_sources
-            .iter()
-            .zip(0..)
-            .filter_map(|(data, number)| Some((number, *objects.get(object_of(data)?)?)));
+        if let Some(area) = area
+            && let Node::Regular(file) = &mut esp.inode_mut(area).node
+        {
+            file.source = AREA;
+        }
         Contents {
-            shared: shared.collect(),
             root,
-            root_sources,
             esp,
-            esp_sources,
+            sources,
             uuid: *identity.guid("medium").as_bytes(),
             volume_id: identity.volume_id("medium esp"),
-            disk_guid: *identity.guid("medium disk").as_bytes(),
-            esp_guid: *identity.guid("medium esp").as_bytes(),
+            disk_guid: identity.guid("medium disk"),
+            partition_guid: identity.guid("medium esp"),
             time,
         }
     }

@@ -4,6 +4,7 @@
 //! and as a FAT32. The image is on it once: the live system runs from the very objects that it installs.
 
 mod contents;
+mod iso;
 mod new_outputs;
 mod packed;
 mod pxe;
@@ -107,7 +108,7 @@ pub struct WrittenMedium {
 impl MediumKind {
     fn outputs(self) -> &'static [&'static str] {
         match self {
-            MediumKind::Iso => &["bootiso/install.iso"],
+            MediumKind::Iso => &iso::OUTPUTS,
             MediumKind::Pxe => &pxe::OUTPUTS,
         }
     }
@@ -201,7 +202,7 @@ pub fn write_medium(
             step: StepId(number),
         };
         written.extend(match kind {
-            MediumKind::Iso => return Err(WriteError::Inconsistent("not yet")),
+            MediumKind::Iso => job.run(iso::write)?,
             MediumKind::Pxe => job.run(pxe::write)?,
         });
     }

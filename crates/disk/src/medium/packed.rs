@@ -8,48 +8,60 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use osmith_formats::erofs::{self, Cluster, Compressor, Layout, Options, Packing, Piece, Segment};
+use osmith_formats::erofs::{Cluster, Compressor, Piece, Segment};
 use osmith_formats::verity::Hasher;
 use osmith_machine::install::{FileData, InstallFile};
 use osmith_report::{Event, Progress, Unit};
 use osmith_sys::file::NewFile;
 
 use super::Job;
-use super::contents::Contents;
 use crate::error::WriteError;
 use crate::output::Target;
 use crate::source::Sources;
 
 const READ_BYTES: usize = 1 << 20;
 
-/// A file system whose clusters are compressed.
-pub(super) struct Packed<'a> {
+/// Compressed clusters in a file without a name.
+pub(super) struct Clusters<'a> {
     job: &'a Job<'a>,
     sources: Sources<'a>,
-    pub(super) layout: Layout,
-    /// The compressed clusters, without a name.
     spill: NewFile,
     /// Where each cluster is in it.
-    offsets: Vec<u64>,
+    lots: Vec<Lot>,
 }
 
-/// Compresses the file system of a medium. `folder` takes what is kept meanwhile.
-pub(super) fn pack<'a>(job: &'a Job<'a>, options: &Options, folder: &Path) -> Result<Packed<'a>, WriteError> {
-    let contents: &Contents = &job.plan.contents;
-    let sources = Sources::new(&contents.root_sources, job.store);
-    let packing = erofs::pack(&contents.root, options)?;
+/// Compresses clusters of the medium's file system. `folder` takes what is kept meanwhile.
+pub(super) fn compress<'a>(
+    job: &'a Job<'a>,
+    clusters: &[Cluster],
+    cluster_bytes: u32,
+    folder: &Path,
+) -> Result<Clusters<'a>, WriteError> {
+    let sources = Sources::new(&job.plan.contents.sources, job.store);
     let handle = File::open(folder).map_err(|error| WriteError::output("open", folder, error))?;
     let spill = NewFile::create(handle, 0o600);
     let spill = spill.map_err(|error| WriteError::output("create a file in", folder, error))?;
-    let lots = compress(job, &packing, &sources, options, (spill.file(), folder))?;
-    let lengths: Vec<u32> = lots.iter().map(|lot| lot.len_bytes).collect();
-    let layout = packing.plan(&lengths)?;
-    Ok(Packed {
+    let compression = Compression {
+        job,
+        clusters,
+        sources: &sources,
+        cluster_bytes,
+        spill: (spill.file(), folder),
+        next: AtomicUsize::new(0),
+        done_bytes: AtomicU64::new(0),
+        total_bytes: clusters.iter().map(|cluster| u64::from(cluster.len_bytes)).sum(),
+        kept: Mutex::new(Kept {
+            lots: vec![Lot::default(); clusters.len()],
+            end_bytes: 0,
+            failure: None,
+        }),
+    };
+    let lots = compression.run()?;
+    Ok(Clusters {
         job,
         sources,
-        layout,
         spill,
-        offsets: lots.iter().map(|lot| lot.offset_bytes).collect(),
+        lots,
     })
 }
 
@@ -80,45 +92,20 @@ struct Kept {
     failure: Option<WriteError>,
 }
 
-fn compress(
-    job: &Job<'_>,
-    packing: &Packing<'_>,
-    sources: &Sources<'_>,
-    options: &Options,
-    spill: (&File, &Path),
-) -> Result<Vec<Lot>, WriteError> {
-    let clusters = packing.clusters();
-    let compression = Compression {
-        job,
-        clusters,
-        sources,
-        cluster_bytes: options.cluster_bytes,
-        spill,
-        next: AtomicUsize::new(0),
-        done_bytes: AtomicU64::new(0),
-        total_bytes: clusters.iter().map(|cluster| u64::from(cluster.len_bytes)).sum(),
-        kept: Mutex::new(Kept {
-            lots: vec![Lot::default(); clusters.len()],
-            end_bytes: 0,
-            failure: None,
-        }),
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..job.destination.processors.max(1) {
-            scope.spawn(|| compression.work());
-        }
-    });
-    let kept = compression
-        .kept
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    match kept.failure {
-        Some(error) => Err(error),
-        None => Ok(kept.lots),
-    }
-}
-
 impl Compression<'_> {
+    fn run(self) -> Result<Vec<Lot>, WriteError> {
+        std::thread::scope(|scope| {
+            for _ in 0..self.job.destination.processors.max(1) {
+                scope.spawn(|| self.work());
+            }
+        });
+        let kept = self.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match kept.failure {
+            Some(error) => Err(error),
+            None => Ok(kept.lots),
+        }
+    }
+
     /// What a thread does.
     fn work(&self) {
         if let Err(error) = self.compress_clusters() {
@@ -159,7 +146,7 @@ impl Compression<'_> {
 
     /// Compares an object with its digest when its first bytes are read.
     fn require_whole(&self, segment: &Segment) -> Result<(), WriteError> {
-        let data = self.job.plan.contents.root_sources.get(segment.source as usize);
+        let data = self.job.plan.contents.sources.get(segment.source as usize);
         let Some(FileData::Object(digest)) = data.filter(|_| segment.file_offset_bytes == 0) else {
             return Ok(());
         };
@@ -225,11 +212,21 @@ fn file_of(source: u32) -> InstallFile {
     }
 }
 
-impl Packed<'_> {
-    /// Writes the file system into a file, from `start_bytes` on.
-    pub(super) fn write(&self, target: Target<'_>, start_bytes: u64) -> Result<(), WriteError> {
+impl Clusters<'_> {
+    /// How long the clusters are, in their order.
+    pub(super) fn lengths(&self) -> Vec<u32> {
+        self.lots.iter().map(|lot| lot.len_bytes).collect()
+    }
+
+    /// Writes what is planned into a file, from `start_bytes` on.
+    pub(super) fn write(
+        &self,
+        pieces: impl Iterator<Item = Piece>,
+        target: Target<'_>,
+        start_bytes: u64,
+    ) -> Result<(), WriteError> {
         let mut buffer = Vec::new();
-        for piece in self.layout.pieces() {
+        for piece in pieces {
             self.job.observer.require_running()?;
             match piece {
                 Piece::Bytes { offset_bytes, bytes } => {
@@ -256,10 +253,10 @@ impl Packed<'_> {
                     cluster,
                     len_bytes,
                 } => {
-                    let from = self.offsets.get(cluster as usize);
-                    let from = from.ok_or(WriteError::Inconsistent("a cluster has no place"))?;
+                    let lot = self.lots.get(cluster as usize);
+                    let lot = lot.ok_or(WriteError::Inconsistent("a cluster has no place"))?;
                     buffer.resize(len_bytes as usize, 0);
-                    let read = self.spill.file().read_exact_at(&mut buffer, *from);
+                    let read = self.spill.file().read_exact_at(&mut buffer, lot.offset_bytes);
                     read.map_err(|error| WriteError::output("read back", target.path, error))?;
                     target.write_at(&buffer, start_bytes + offset_bytes)?;
                 }

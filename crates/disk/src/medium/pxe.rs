@@ -7,7 +7,7 @@
 //! pxe/boot.ipxe          the same as a script for iPXE
 //! ```
 
-use osmith_formats::erofs::Options;
+use osmith_formats::erofs::{self, Layout, Options};
 use osmith_formats::tree::{Node, Tree};
 use osmith_formats::{cpio, fat32};
 use osmith_machine::esp::{INITRAMFS, KERNEL};
@@ -15,7 +15,7 @@ use osmith_machine::install::InstallFile;
 use osmith_machine::kernel_arguments;
 
 use super::new_outputs::NewOutputs;
-use super::packed::{self, Packed};
+use super::packed::{self, Clusters};
 use super::{Job, WrittenMedium};
 use crate::error::WriteError;
 use crate::output::Target;
@@ -46,13 +46,15 @@ pub(super) fn write(job: &Job<'_>) -> Result<Vec<WrittenMedium>, WriteError> {
         build_time: contents.time,
         ..Options::default()
     };
-    let packed = packed::pack(job, &options, &folder)?;
+    let packing = erofs::pack(&contents.root, &options)?;
+    let clusters = packed::compress(job, packing.clusters(), options.cluster_bytes, &folder)?;
+    let layout = packing.plan(&clusters.lengths())?;
     let files = NewOutputs::create(job, &OUTPUTS)?;
-    let esp_sources = Sources::new(&contents.esp_sources, job.store);
+    let sources = Sources::new(&contents.sources, job.store);
     let boot = |name: &str| boot_file(&contents.esp, name);
-    copy(&esp_sources, boot(KERNEL)?, files.target(0)?, 0)?;
-    let initramfs_bytes = copy(&esp_sources, boot(INITRAMFS)?, files.target(1)?, 0)?;
-    append_medium(&packed, files.target(1)?, initramfs_bytes)?;
+    copy(&sources, boot(KERNEL)?, files.target(0)?, 0)?;
+    let initramfs_bytes = copy(&sources, boot(INITRAMFS)?, files.target(1)?, 0)?;
+    append_medium(&clusters, &layout, files.target(1)?, initramfs_bytes)?;
     let arguments = kernel_arguments::join(&job.plan.kernel_arguments);
     files
         .target(2)?
@@ -113,15 +115,20 @@ fn copy(
 }
 
 /// Writes the archive with the medium behind the initramfs.
-fn append_medium(packed: &Packed<'_>, target: Target<'_>, initramfs_bytes: u64) -> Result<(), WriteError> {
+fn append_medium(
+    clusters: &Clusters<'_>,
+    layout: &Layout,
+    target: Target<'_>,
+    initramfs_bytes: u64,
+) -> Result<(), WriteError> {
     let start = initramfs_bytes.next_multiple_of(ARCHIVE_ALIGNMENT);
     let mut archive = cpio::Writer::new(0);
     archive.directory(ROOT, 0o755)?;
-    archive.begin_file(MEDIUM, 0o600, packed.layout.size_bytes())?;
+    archive.begin_file(MEDIUM, 0o600, layout.size_bytes())?;
     let head = archive.take_bytes();
     target.write_at(&head, start)?;
     let contents = start + head.len() as u64;
-    packed.write(target, contents)?;
+    clusters.write(layout.pieces(), target, contents)?;
     // Whole blocks: no padding is needed behind them.
-    target.write_at(&archive.into_bytes(), contents + packed.layout.size_bytes())
+    target.write_at(&archive.into_bytes(), contents + layout.size_bytes())
 }
