@@ -10,14 +10,26 @@
 //! machine or an image to know, such as whether a disk or a time zone exists, is checked where the file is carried out.
 #![forbid(unsafe_code)]
 
+mod arguments;
+mod commands;
+mod document;
+mod line;
 mod model;
 mod problem;
+mod reading;
+mod secrets;
+mod table;
+mod words;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use model::*;
 pub use problem::{KickstartError, Level, Position, Problem, View};
+pub use secrets::without_secrets;
+
+use document::{Document, Missing};
+use reading::Reading;
 
 /// Whose Kickstart it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -145,10 +157,18 @@ pub struct PreScripts {
 
 /// What the file `name` asks for, and everything that is wrong with it.
 pub fn parse(name: &str, text: &str, options: &ParseOptions, includes: &mut dyn Includes) -> Parsed {
-    let _ = (name, text, options, includes);
+    let missing = match options.missing_includes {
+        MissingIncludes::Refuse => Missing::Refused,
+        MissingIncludes::Tolerate => Missing::Tolerated,
+    };
+    let mut document = Document::new(Reading::new(options.dialect), includes, missing, false);
+    document.read(name, text);
+    let Reading {
+        kickstart, problems, ..
+    } = document.reading;
     Parsed {
-        kickstart: Kickstart::default(),
-        problems: Vec::new(),
+        kickstart,
+        problems: problems.into_sorted(),
     }
 }
 
@@ -160,15 +180,16 @@ pub fn pre_scripts(
     options: &ParseOptions,
     includes: &mut dyn Includes,
 ) -> PreScripts {
-    let _ = (name, text, options, includes);
+    let reading = Reading::new(options.dialect);
+    let mut document = Document::new(reading, includes, Missing::Silent, true);
+    document.read(name, text);
+    let Reading {
+        kickstart, problems, ..
+    } = document.reading;
+    let mut scripts = kickstart.scripts;
+    scripts.retain(|script| script.section == Section::Pre);
     PreScripts {
-        scripts: Vec::new(),
-        problems: Vec::new(),
+        scripts,
+        problems: problems.into_sorted(),
     }
-}
-
-/// The file's text with stars for passwords, passphrases, keys and the credentials of URLs, line by line, whether the
-/// lines make sense or not: for the copy that stays on the machine.
-pub fn without_secrets(text: &str) -> String {
-    text.to_owned()
 }

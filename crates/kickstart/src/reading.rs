@@ -1,0 +1,313 @@
+//! Commands and sections become the model; what contradicts what came before is noted.
+
+use std::ops::Range;
+
+use crate::Dialect;
+use crate::arguments::{self, Arguments};
+use crate::line::{Line, Problems};
+use crate::model::Kickstart;
+use crate::problem::Level;
+use crate::table::{self, CommandSpec, Standing};
+use crate::words::{self, Broken, Word, Words};
+
+/// Pairs of commands that exclude each other, each of the first with each of the second.
+const CONFLICTS: &[(&[&str], &[&str])] = &[
+    (&["bootc"], &["ostreecontainer", "ostreesetup", "liveimg"]),
+    (&["ostreecontainer"], &["ostreesetup", "liveimg"]),
+    (
+        &["autopart"],
+        &["part", "raid", "volgroup", "logvol", "reqpart", "mount"],
+    ),
+    (&["mount"], &["part", "raid", "volgroup", "logvol", "reqpart"]),
+];
+
+/// What was read so far.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) dialect: Dialect,
+    pub(crate) kickstart: Kickstart,
+    pub(crate) problems: Problems,
+    seen: Vec<Seen>,
+    /// What is used for storage, by names such as mount points and `pv.1`.
+    pub(crate) used: Vec<(&'static str, String)>,
+}
+
+/// A command that was read.
+#[derive(Debug, Clone)]
+struct Seen {
+    spec: &'static CommandSpec,
+    /// The name as it is written.
+    name: String,
+    line: Line,
+    span: Range<usize>,
+}
+
+impl Reading {
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Reading {
+            dialect,
+            kickstart: Kickstart::default(),
+            problems: Problems::default(),
+            seen: Vec::new(),
+            used: Vec::new(),
+        }
+    }
+
+    /// An error at an option of a command, or at the command if the option is not there.
+    pub(crate) fn error(
+        &mut self,
+        at: &Arguments<'_>,
+        option: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.problems
+            .add(Level::Error, at.line, at.span(option), message, remedy);
+    }
+
+    /// The same for what osmith cannot do, and for nonsense.
+    pub(crate) fn unsupported(
+        &mut self,
+        at: &Arguments<'_>,
+        option: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.problems
+            .add(Level::Unsupported, at.line, at.span(option), message, remedy);
+    }
+
+    /// The same for what has no effect.
+    pub(crate) fn warning(
+        &mut self,
+        at: &Arguments<'_>,
+        option: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.problems
+            .add(Level::Warning, at.line, at.span(option), message, remedy);
+    }
+
+    /// Reads a line outside of sections whose words are known.
+    pub(crate) fn command(&mut self, line: &Line, words: Vec<Word>) {
+        let Some(first) = words.first() else { return };
+        let name = first.text.clone();
+        let span = first.span.clone();
+        let Some(spec) = table::command(&name) else {
+            return self.unknown_command(line, &name, span);
+        };
+        if !spec.dialects.contains(&self.dialect) {
+            let message = format!("there is no command '{name}' in {}", self.dialect);
+            let known: Vec<_> = spec.dialects.iter().map(Dialect::to_string).collect();
+            let remedy = format!("it is in {}", known.join(" and "));
+            return self.problems.add(Level::Error, line, span, message, remedy);
+        }
+        if spec.removed_in.contains(&self.dialect) {
+            let message = format!("{name} was removed from {}", self.dialect);
+            let remedy = match spec.standing {
+                Standing::Refused(_, instead) => instead.to_owned(),
+                Standing::Ignored(why) if !spec.removed_in.contains(&Dialect::Rhel9) => why.to_owned(),
+                _ => "leave the line out".to_owned(),
+            };
+            return self.problems.add(Level::Error, line, span, message, remedy);
+        }
+        self.note_conflicts(spec, line, &name, &span);
+        let arguments = match spec.is_free {
+            true => Arguments::free(line, words),
+            false => arguments::parse(line, spec, words, self.dialect, &mut self.problems),
+        };
+        if let Some(arguments) = arguments {
+            self.note_standing(spec, &arguments, &name);
+            (spec.read)(&arguments, self);
+        }
+        self.seen.push(Seen {
+            spec,
+            name,
+            line: line.clone(),
+            span,
+        });
+    }
+
+    fn unknown_command(&mut self, line: &Line, name: &str, span: Range<usize>) {
+        let known: Vec<_> = table::commands()
+            .filter(|spec| spec.dialects.contains(&self.dialect))
+            .flat_map(|spec| spec.names.iter().copied())
+            .collect();
+        let remedy = match arguments::nearest(name, &known) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None if name.starts_with("--") => {
+                "options stand on the line of their command; no line goes on in the next one".to_owned()
+            }
+            None => "commands are case-sensitive, one a line".to_owned(),
+        };
+        let message = format!("unknown command '{name}'");
+        self.problems.add(Level::Error, line, span, message, remedy);
+    }
+
+    /// Notes what excludes this command, or is replaced by it.
+    fn note_conflicts(&mut self, spec: &'static CommandSpec, line: &Line, name: &str, span: &Range<usize>) {
+        let excludes = |one: &str, other: &str| {
+            CONFLICTS
+                .iter()
+                .any(|(first, second)| first.contains(&one) && second.contains(&other))
+        };
+        let one = spec.name();
+        let conflict = self.seen.iter().find(|seen| {
+            let other = seen.spec.name();
+            excludes(one, other) || excludes(other, one)
+        });
+        if let Some(seen) = conflict {
+            let place = seen.line.position(seen.span.start);
+            let message = format!("{} and {name} exclude each other", seen.name);
+            let remedy = format!("{} is at {place}: keep one of them", seen.name);
+            self.problems
+                .add(Level::Error, line, span.clone(), message, remedy);
+        }
+        let is_end = |name: &str| matches!(name, "reboot" | "poweroff" | "halt");
+        let is_display = |name: &str| matches!(name, "text" | "graphical" | "cmdline");
+        let is_replaced = |seen: &&Seen| {
+            let other = seen.spec.name();
+            !spec.adds_up
+                && (other == one || is_end(other) && is_end(one) || is_display(other) && is_display(one))
+        };
+        if let Some(seen) = self.seen.iter().rev().find(is_replaced) {
+            let place = seen.line.position(seen.span.start);
+            let message = format!("this {name} takes the place of the whole {} before", seen.name);
+            let remedy = format!("{} is at {place}: keep one of them", seen.name);
+            self.problems
+                .add(Level::Warning, line, span.clone(), message, remedy);
+        }
+    }
+
+    /// Notes that a command has no effect, or cannot be carried out.
+    fn note_standing(&mut self, spec: &CommandSpec, arguments: &Arguments<'_>, name: &str) {
+        match spec.standing {
+            Standing::Done => {}
+            Standing::Ignored(why) => self.warning(arguments, "", format!("{name} is ignored: {why}"), ""),
+            Standing::Refused(why, instead) => {
+                self.unsupported(arguments, "", format!("{name}: {why}"), instead);
+            }
+        }
+    }
+
+    /// Notes that a name of some kind is used; whether it was used before.
+    pub(crate) fn is_used_again(&mut self, kind: &'static str, name: &str) -> bool {
+        let again = self
+            .used
+            .iter()
+            .any(|(other, known)| *other == kind && known == name);
+        if !again {
+            self.used.push((kind, name.to_owned()));
+        }
+        again
+    }
+
+    /// The words of a line; none if it cannot be split, which is among the problems then.
+    pub(crate) fn words(&mut self, line: &Line) -> Vec<Word> {
+        let Words {
+            words,
+            comment_in_word,
+            broken,
+        } = words::split(&line.text);
+        if let Some((broken, at)) = broken {
+            let (message, remedy) = match broken {
+                Broken::OpenQuote => (
+                    "this quote is not closed on its line",
+                    "close it; a quoted text cannot go over several lines",
+                ),
+                Broken::FinalBackslash => (
+                    "a line cannot go on in the next one",
+                    "write the command in one line without the backslash",
+                ),
+            };
+            self.problems
+                .add(Level::Error, line, at..line.text.len(), message, remedy);
+            return Vec::new();
+        }
+        if let Some(at) = comment_in_word {
+            self.problems.add(
+                Level::Warning,
+                line,
+                at..at + 1,
+                "'#' begins a comment, also inside a word",
+                "put the word in quotes",
+            );
+        }
+        if let Some(first) = words.first().filter(|word| word.text.is_empty()) {
+            let span = first.span.clone();
+            self.problems.add(
+                Level::Error,
+                line,
+                span,
+                "the command is empty",
+                "take the quotes out",
+            );
+            return Vec::new();
+        }
+        words
+    }
+
+    /// Checks what only the whole file tells.
+    pub(crate) fn finish(&mut self) {
+        let image = self
+            .seen
+            .iter()
+            .rev()
+            .find(|seen| matches!(seen.spec.name(), "bootc" | "ostreecontainer"))
+            .map(|seen| seen.name.clone());
+        let remedy =
+            "packages belong to the image: add `RUN dnf install …` to its Containerfile and remove %packages";
+        let sections: Vec<_> = self
+            .seen
+            .iter()
+            .filter(|seen| seen.spec.name() == "%packages")
+            .cloned()
+            .collect();
+        for seen in sections {
+            let position = seen.line.position(seen.span.start);
+            let is_filled = self
+                .kickstart
+                .packages
+                .iter()
+                .any(|packages| packages.position == position && !packages.entries.is_empty());
+            let (level, message) = match (is_filled, &image) {
+                (true, Some(image)) => (
+                    Level::Error,
+                    format!("%packages cannot change the image of {image}"),
+                ),
+                (true, None) => (Level::Unsupported, "osmith installs no packages".to_owned()),
+                (false, _) => (
+                    Level::Warning,
+                    "%packages is ignored: packages belong to the image".to_owned(),
+                ),
+            };
+            self.problems.add(
+                level,
+                &seen.line,
+                seen.span,
+                message,
+                if is_filled { remedy } else { "" },
+            );
+        }
+    }
+
+    /// Remembers a section for the checks of the whole file.
+    pub(crate) fn saw_section(&mut self, spec: &'static CommandSpec, line: &Line) {
+        self.seen.push(Seen {
+            spec,
+            name: spec.name().to_owned(),
+            line: line.clone(),
+            span: line.whole(),
+        });
+    }
+}
+
+impl<'l> Arguments<'l> {
+    /// A command whose words follow no rules that are checked here.
+    pub(crate) fn free(line: &'l Line, words: Vec<Word>) -> Option<Self> {
+        let mut words = words.into_iter();
+        let command = words.next()?;
+        Some(Arguments::of_words(line, command, words.collect()))
+    }
+}

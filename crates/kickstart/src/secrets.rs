@@ -1,0 +1,248 @@
+//! Passwords, passphrases and keys in the text of a file: found by the look of a line, whether it makes sense or not.
+
+use std::ops::Range;
+
+use crate::table::{self, OptionSpec};
+use crate::words::{self, Word};
+
+/// What stands for a secret.
+const COVER: &str = "***";
+
+/// The file's text with stars for passwords, passphrases, keys and the credentials of URLs, line by line, whether the
+/// lines make sense or not: for the copy that stays on the machine.
+pub fn without_secrets(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for whole in text.split_inclusive('\n') {
+        let line = whole.strip_suffix('\n').unwrap_or(whole);
+        shown += &covered(line, 0..0).0;
+        shown += whole.get(line.len()..).unwrap_or_default();
+    }
+    shown
+}
+
+/// A line with its secrets covered, and where a span of it is then.
+pub(crate) fn covered(line: &str, span: Range<usize>) -> (String, Range<usize>) {
+    let mut shown = String::with_capacity(line.len());
+    let mut at = 0;
+    let mut moved = span.clone();
+    let end_of = |shown: &str, place: usize, secret: &Range<usize>| {
+        if place >= secret.end {
+            shown.len() + (place - secret.end)
+        } else {
+            shown.len()
+        }
+    };
+    for secret in secrets(line) {
+        shown += line.get(at..secret.start).unwrap_or_default();
+        let start = shown.len();
+        shown += COVER;
+        at = secret.end;
+        if span.start > secret.start {
+            moved.start = match span.start >= secret.end {
+                true => end_of(&shown, span.start, &secret),
+                false => start,
+            };
+        }
+        if span.end > secret.start {
+            moved.end = end_of(&shown, span.end, &secret);
+        }
+    }
+    shown += line.get(at..).unwrap_or_default();
+    (shown, moved)
+}
+
+/// Whether a command's words without options are secret.
+pub(crate) fn has_secret_words(command: &str) -> bool {
+    matches!(command, "rootpw" | "sshpw")
+}
+
+/// Where a line has secrets, in order and apart from each other.
+fn secrets(line: &str) -> Vec<Range<usize>> {
+    let mut found = words_of(line);
+    found.extend(credentials(line));
+    found.sort_by_key(|secret| (secret.start, std::cmp::Reverse(secret.end)));
+    let mut apart: Vec<Range<usize>> = Vec::new();
+    for secret in found {
+        match apart.last_mut() {
+            Some(last) if secret.start < last.end => last.end = last.end.max(secret.end),
+            _ => apart.push(secret),
+        }
+    }
+    apart
+}
+
+/// The secret words and option values of a line.
+fn words_of(line: &str) -> Vec<Range<usize>> {
+    let commented = line.trim_start().trim_start_matches(['#', ' ', '\t']);
+    let offset = line.len() - commented.len();
+    let split = words::split(commented);
+    let mut words = split.words;
+    // What follows a `#` inside a word, or an open quote, was probably meant to be part of it.
+    let rest = split.comment_in_word.or(split.broken.map(|(_, at)| at));
+    if let Some(rest) = rest {
+        let start = match words.last() {
+            Some(last) if last.span.end == rest => last.span.start,
+            _ => commented
+                .get(..rest)
+                .and_then(|before| before.rfind([' ', '\t']))
+                .map_or(0, |blank| blank + 1),
+        };
+        words.retain(|word| word.span.start < start);
+        words.push(Word {
+            text: commented.get(start..).unwrap_or_default().to_owned(),
+            span: start..commented.trim_end().len().max(start),
+        });
+    }
+    let command = words.first().map(|word| word.text.clone()).unwrap_or_default();
+    let spec = table::command(&command);
+    let mut found = Vec::new();
+    let mut is_value = false;
+    for word in words.into_iter().skip(1) {
+        let Word { text, span } = word;
+        let raw = commented.get(span.clone()).unwrap_or_default();
+        if std::mem::take(&mut is_value) && !text.starts_with("--") {
+            found.push(span);
+        } else if text.starts_with('-') && text.len() > 1 {
+            let name = text.split('=').next().unwrap_or_default();
+            if is_secret(name, spec.map(|spec| spec.options).unwrap_or_default()) {
+                match raw.find('=') {
+                    Some(sign) => found.push(span.start + sign + 1..span.end),
+                    None => is_value = true,
+                }
+            } else if has_secret_words(&command) && text.contains(' ') {
+                found.push(span);
+            }
+        } else if has_secret_words(&command) {
+            found.push(span);
+        }
+    }
+    found
+        .into_iter()
+        .filter(|span| span.start < span.end)
+        .map(|span| span.start + offset..span.end + offset)
+        .collect()
+}
+
+/// Whether the value of an option is secret: by the table, shortened and misspelled too, and by what its name looks like.
+fn is_secret(name: &str, options: &[&[OptionSpec]]) -> bool {
+    let known = || options.iter().copied().flatten();
+    if let Some(option) = known().find(|option| option.names.contains(&name)) {
+        return option.is_secret;
+    }
+    let secret_names = || {
+        known()
+            .filter(|option| option.is_secret)
+            .flat_map(|option| option.names)
+    };
+    let lower = name.to_lowercase();
+    [
+        "pass",
+        "pwd",
+        "secret",
+        "token",
+        "wpakey",
+        "wepkey",
+        "activation-key",
+    ]
+    .iter()
+    .any(|part| lower.contains(part))
+        || secret_names().any(|secret| name.len() > 2 && secret.starts_with(name))
+        || secret_names().any(|secret| strsim::damerau_levenshtein(secret, name) <= 2)
+}
+
+/// The `user:password` of each URL in a line.
+fn credentials(line: &str) -> Vec<Range<usize>> {
+    line.match_indices("://")
+        .filter_map(|(at, sign)| {
+            let start = at + sign.len();
+            let rest = line.get(start..)?;
+            let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#'));
+            let authority = rest.get(..end.unwrap_or(rest.len()))?;
+            let length = authority.rfind('@')?;
+            Some(start..start + length)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_covered() {
+        for (line, expected) in [
+            ("rootpw secret", "rootpw ***"),
+            (
+                "rootpw --iscrypted '$6$a b' # why",
+                "rootpw --iscrypted *** # why",
+            ),
+            ("rootpw two words", "rootpw *** ***"),
+            ("rootpw foo#bar baz", "rootpw ***"),
+            ("rootpw 'foo bar", "rootpw ***"),
+            ("# rootpw secret", "# rootpw ***"),
+            ("user --name=a --password=b", "user --name=a --password=***"),
+            (
+                "user --name=a --passw b --gid 5",
+                "user --name=a --passw *** --gid 5",
+            ),
+            ("user --name=a --pasword=b", "user --name=a --pasword=***"),
+            ("sshpw --username=a b", "sshpw --username=a ***"),
+            (
+                "part / --passphrase=\"a b\" --grow",
+                "part / --passphrase=*** --grow",
+            ),
+            (
+                "logvol / --passphrase a --grow",
+                "logvol / --passphrase *** --grow",
+            ),
+            ("raid / --passph=a", "raid / --passph=***"),
+            (
+                "autopart --encrypted --passphrase='x'",
+                "autopart --encrypted --passphrase=***",
+            ),
+            (
+                "bootloader --password=x --md5pass=y",
+                "bootloader --password=*** --md5pass=***",
+            ),
+            (
+                "network --wpakey=a --wepkey b",
+                "network --wpakey=*** --wepkey ***",
+            ),
+            (
+                "rhsm --activation-key=a --organization=b",
+                "rhsm --activation-key=*** --organization=b",
+            ),
+            ("url --url=http://a:b@host/p", "url --url=http://***@host/p"),
+            ("%include https://me:x@y@host/ks", "%include https://***@host/ks"),
+            ("vnc --password=x", "vnc --password=***"),
+            (
+                "bootc --source-imgref=registry:a/b:1",
+                "bootc --source-imgref=registry:a/b:1",
+            ),
+            (
+                "sshkey --username=a \"ssh-ed25519 AAAA\"",
+                "sshkey --username=a \"ssh-ed25519 AAAA\"",
+            ),
+            ("timezone UTC", "timezone UTC"),
+        ] {
+            assert_eq!(without_secrets(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_and_their_ends_stay() {
+        assert_eq!(
+            without_secrets("text\r\nrootpw a\r\n\nreboot"),
+            "text\r\nrootpw ***\r\n\nreboot"
+        );
+    }
+
+    #[test]
+    fn a_marker_stays_at_its_word() {
+        let line = "user --password=abcdefgh --nam=x";
+        let (shown, span) = covered(line, 25..32);
+        assert_eq!(shown.get(span), Some("--nam=x"));
+        let (shown, span) = covered("rootpw abcdefgh", 7..15);
+        assert_eq!(shown.get(span), Some("***"));
+    }
+}
