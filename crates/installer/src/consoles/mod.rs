@@ -116,7 +116,7 @@ impl Consoles {
     }
 }
 
-/// Shows the events of the libraries on consoles.
+/// Shows the events of the libraries on consoles. What scripts and programs write goes into the log alone.
 pub struct ConsoleObserver<'a> {
     consoles: &'a Consoles,
     lines: Mutex<Lines>,
@@ -140,6 +140,9 @@ impl<'a> ConsoleObserver<'a> {
 
 impl Observer for ConsoleObserver<'_> {
     fn observe(&self, event: Event) {
+        if let Event::Output { line, .. } = &event {
+            return self.consoles.log(line);
+        }
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = lines.line(event, Instant::now()) {
             self.consoles.line(&line);

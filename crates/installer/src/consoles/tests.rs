@@ -159,7 +159,20 @@ fn events_are_lines() {
         outcome: Outcome::Cached,
         summary: String::new(),
     });
-    assert_eq!(log(&host), ["[1/1] format /dev/sda1", "[1/1] cached"]);
+    observer.observe(Event::Output {
+        step,
+        stream: osmith_report::Stream::Stdout,
+        line: "mke2fs 1.47".to_owned(),
+    });
+    assert_eq!(
+        log(&host),
+        ["[1/1] format /dev/sda1", "[1/1] cached", "mke2fs 1.47"]
+    );
+    consoles.flush(Duration::from_secs(10));
+    assert_eq!(
+        read(&host, "dev/tty0"),
+        "[1/1] format /dev/sda1\r\n[1/1] cached\r\n"
+    );
     assert!(!observer.interrupted());
     interrupted.store(true, Ordering::Relaxed);
     assert!(observer.interrupted());
