@@ -21,8 +21,8 @@ pub(crate) use container::{
     ExecArgs, LogsArgs, NetworkChoice, PsArgs, RmArgs, RunArgs, StopArgs, SystemdChoice, WhichContainers,
 };
 pub(crate) use disk::{
-    DiskArgs, DiskCompression, DiskType, InstallArgs, InstallCommand, InstallImageArgs, ToDiskArgs,
-    ToFilesystemArgs,
+    DiskArgs, DiskCompression, DiskType, ExplainArgs, InstallArgs, InstallCommand, InstallImageArgs,
+    InstallKickstartArgs, InstallerArgs, ToDiskArgs, ToFilesystemArgs,
 };
 pub(crate) use image::{
     DigestArgs, FsckArgs, ImagesArgs, ImportArgs, InspectArgs, LayerCompression, ListFormat, LoadArgs,
@@ -125,6 +125,7 @@ pub(crate) enum Command {
     Rm(RmArgs),
     Disk(DiskArgs),
     Install(InstallArgs),
+    Installer(InstallerArgs),
     Vm(crate::vm::VmArgs),
     Status(StatusArgs),
     Etc(EtcArgs),

@@ -30,7 +30,7 @@ pub(crate) fn report(failure: &dyn Failure, console: &Console) {
 }
 
 /// The failure as lines for a person: what and why, the place, and the hints.
-fn render(failure: &dyn Failure) -> String {
+pub(crate) fn render(failure: &dyn Failure) -> String {
     let mut text = format!("error: {}\n", with_causes(failure));
     if let Some(excerpt) = excerpt(failure) {
         let _ = writeln!(text, "{}", excerpt.trim_end());

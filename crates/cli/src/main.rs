@@ -23,8 +23,8 @@ use osmith_report::Failure;
 
 use args::{CacheCommand, Cli, Command, EtcCommand, InstallCommand};
 use commands::{
-    build, cache, container, copy, disk, drift, image_builder, images, import, install, layout, lint,
-    machine, reference_pages, transfer,
+    build, cache, container, copy, disk, drift, image_builder, images, import, install, installation, layout,
+    lint, machine, reference_pages, transfer,
 };
 use progress::{Console, Messages};
 
@@ -119,7 +119,11 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
             InstallCommand::ToFilesystem(args) => {
                 install::to_filesystem(args, &store(Access::ReadOnly)?, console)
             }
+            InstallCommand::Kickstart(args) => {
+                installation::install_kickstart(args, &store(Access::ReadWrite)?, console)
+            }
         },
+        Command::Installer(_) => return Ok(installation::installer()),
         Command::Status(args) => machine::status(args, console),
         Command::Etc(args) => match &args.command {
             EtcCommand::Diff(args) => drift::etc_diff(args, console),

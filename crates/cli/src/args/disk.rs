@@ -132,6 +132,7 @@ pub(crate) struct InstallArgs {
 pub(crate) enum InstallCommand {
     ToDisk(ToDiskArgs),
     ToFilesystem(ToFilesystemArgs),
+    Kickstart(InstallKickstartArgs),
 }
 
 /// What is installed.
@@ -204,3 +205,75 @@ pub(crate) struct ToFilesystemArgs {
     #[arg(value_name = "ROOT")]
     pub(crate) root: PathBuf,
 }
+
+/// Install as a Kickstart file says, from a running system
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads the file, runs its %pre scripts, says what will be done, and does it; nothing is written to a
+disk before all of it is known to be possible. The image comes from where bootc or ostreecontainer
+say, or is one of the store. The disk that is installed onto is erased. The file's network, reboot and
+poweroff are for the new system and for installation media; this machine goes on. Needs root.
+
+Examples:
+  osmith install kickstart --dry-run server.ks
+  osmith install kickstart server.ks
+  truncate -s 20G disk.img && osmith install kickstart --disk sda=disk.img server.ks")]
+pub(crate) struct InstallKickstartArgs {
+    /// An image of the store, for a file that names none
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// A disk by the name that the file has for it, in the place of those of this machine; repeatable
+    #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
+    pub(crate) disk: Vec<(String, PathBuf)>,
+    /// Warnings are errors
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// What identifiers are derived from: another seed, another disk [default: a random number]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Print what would be done, and do nothing but run %pre
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The Kickstart file, or - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+fn named_path(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
+        _ => Err("NAME=PATH is expected, such as sda=disk.img".to_owned()),
+    }
+}
+
+/// Say what a Kickstart file would do, step by step
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Looks at no machine: the disks are those that are given, blank. Scripts are not run.
+
+Examples:
+  osmith kickstart explain --disks sda=20GiB server.ks
+  osmith kickstart explain --disks sda=500GB,sdb=2TB --memory 64GiB server.ks")]
+pub(crate) struct ExplainArgs {
+    /// The disks of the machine, with their sizes
+    #[arg(long, value_name = "NAME=SIZE", value_delimiter = ',', required = true, value_parser = named_size)]
+    pub(crate) disks: Vec<(String, u64)>,
+    /// Its memory [default: 4GiB]
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse)]
+    pub(crate) memory: Option<u64>,
+    /// The Kickstart file, or - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+fn named_size(text: &str) -> Result<(String, u64), String> {
+    match text.split_once('=') {
+        Some((name, size)) if !name.is_empty() => Ok((name.to_owned(), crate::size::parse(size)?)),
+        _ => Err("NAME=SIZE is expected, such as sda=20GiB".to_owned()),
+    }
+}
+
+/// Install this machine from the medium it was started from
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(crate) struct InstallerArgs {}

@@ -11,6 +11,7 @@ use osmith_machine::origin::ImageSource;
 use osmith_report::{Class, Event, Failure, Observer, Severity};
 
 use super::images::{parse_name, print};
+use super::installation::seed;
 use super::single_step;
 use crate::args::{InstallImageArgs, ToDiskArgs, ToFilesystemArgs};
 use crate::configuration;
@@ -102,19 +103,4 @@ fn names(args: &InstallImageArgs, store: &Store) -> Result<(Reference, Reference
         None => store.resolve(&image)?.unwrap_or_else(|| image.qualified()),
     };
     Ok((image, follows))
-}
-
-/// Two disks of one image in one machine must have different identifiers.
-fn seed(wanted: Option<u64>) -> Result<u64, CommandFailure> {
-    let mut bytes = [0; 8];
-    if let Some(seed) = wanted {
-        return Ok(seed);
-    }
-    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
-        Ok(8) => Ok(u64::from_ne_bytes(bytes)),
-        _ => {
-            let failure = CommandFailure::new(Class::Environment, "the system has no random numbers");
-            Err(failure.hint("give a number with --seed"))
-        }
-    }
 }

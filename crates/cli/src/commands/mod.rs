@@ -10,6 +10,7 @@ pub(crate) mod image_builder;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod install;
+pub(crate) mod installation;
 pub(crate) mod layout;
 pub(crate) mod lint;
 pub(crate) mod machine;

@@ -58,7 +58,9 @@ fn selinux_file(selinux: &Selinux, mode: SelinuxMode, tree: &Tree, store: &Store
         SelinuxMode::Permissive => "permissive",
         SelinuxMode::Disabled => "disabled",
     };
-    let kept = text.lines().filter(|line| !line.trim_start().starts_with("SELINUX="));
+    let kept = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("SELINUX="));
     let lines: Vec<String> = kept.map(|line| format!("{line}\n")).collect();
     Ok(SettingsFile {
         path: format!("/{SELINUX}"),

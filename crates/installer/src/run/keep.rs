@@ -13,7 +13,11 @@ use super::Session;
 /// Where the records are, from the new root on.
 const RECORDS: &str = "var/log/osmith";
 /// The passwords for registries that a machine updates itself with, where `%pre` puts them.
-const CREDENTIALS: [&str; 3] = ["etc/ostree/auth.json", "run/ostree/auth.json", "run/containers/0/auth.json"];
+const CREDENTIALS: [&str; 3] = [
+    "etc/ostree/auth.json",
+    "run/ostree/auth.json",
+    "run/containers/0/auth.json",
+];
 const KEPT_CREDENTIALS: &str = "etc/ostree/auth.json";
 /// Where distributions take further authorities from.
 const ANCHORS: [&str; 2] = ["etc/pki/ca-trust/source/anchors", "etc/osmith/certificates"];
@@ -21,7 +25,12 @@ const ANCHORS: [&str; 2] = ["etc/pki/ca-trust/source/anchors", "etc/osmith/certi
 /// Writes the certificates of the file where it says, or else where the image looks for them.
 pub(super) fn certificates(kickstart: &Kickstart, root: &Path, observer: &dyn Observer) {
     for certificate in &kickstart.certificates {
-        let usual = || ANCHORS.iter().find(|place| root.join(place).is_dir()).unwrap_or(&ANCHORS[1]);
+        let usual = || {
+            ANCHORS
+                .iter()
+                .find(|place| root.join(place).is_dir())
+                .unwrap_or(&ANCHORS[1])
+        };
         let folder = match &certificate.directory {
             Some(folder) => folder.trim_start_matches('/').to_owned(),
             None => (*usual()).to_owned(),
@@ -47,7 +56,11 @@ pub(super) fn records(session: &Session<'_>, root: &Path) {
     let folder = root.join(RECORDS);
     let kickstart = folder.join("kickstart.cfg");
     let text = without_secrets(&session.file.text);
-    tell(write(&kickstart, text.as_bytes(), 0o600), &kickstart, session.observer);
+    tell(
+        write(&kickstart, text.as_bytes(), 0o600),
+        &kickstart,
+        session.observer,
+    );
     if let Some(log) = &session.log {
         let to = folder.join("install.log");
         let copied = fs::read(log).and_then(|bytes| write(&to, &bytes, 0o600));
@@ -58,7 +71,12 @@ pub(super) fn records(session: &Session<'_>, root: &Path) {
 fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
     fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
-    let mut file = fs::File::options().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    let mut file = fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)?;
     io::Write::write_all(&mut file, bytes)
 }
 

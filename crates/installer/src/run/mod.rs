@@ -14,22 +14,21 @@ mod keep;
 use std::path::{Path, PathBuf};
 
 use osmith_config::Configuration;
-use osmith_disk::{
-    Compression, CustomizeError, Device, PlanError, Spec, plan_for_device, write_on_device,
-};
+use osmith_disk::{Compression, CustomizeError, Device, PlanError, Spec, plan_for_device, write_on_device};
 use osmith_image::Reference;
 use osmith_image::store::{Image, Store};
 use osmith_kickstart::{
-    Dialect, Includes, Kickstart, KickstartError, Level, MissingIncludes, ParseOptions, Problem, Script, Section,
-    View, parse, pre_scripts,
+    self as kickstart, Dialect, Includes, Kickstart, KickstartError, Level, MissingIncludes, ParseOptions,
+    Problem, Section, View, parse, pre_scripts,
 };
 use osmith_machine::origin::ImageSource;
-use osmith_report::{Event, Failure, Observer, Severity};
+use osmith_report::{Event, Failure, Observer, Outcome, Severity, Step, StepId};
+use osmith_sys::sandbox::Exit;
 
 use crate::disks::Disk;
 use crate::network::Connection;
-use crate::plan::{Facts, Installation, SettingsFile, plan};
-use crate::scripts::{ScriptRun, run_script};
+use crate::plan::{Facts, Installation, plan};
+use crate::scripts::{Script, ScriptKind, Surroundings, run_script};
 use crate::target::Target;
 
 /// Where the new system is mounted for scripts, as other installers have it.
@@ -39,7 +38,12 @@ const SCRATCH: &str = "run/osmith";
 /// How images are fetched; what registries are told is the caller's matter.
 pub trait Images {
     /// Fetches an image into a store.
-    fn fetch(&self, source: &ImageSource, store: &Store, observer: &dyn Observer) -> Result<Image, Box<dyn Failure>>;
+    fn fetch(
+        &self,
+        source: &ImageSource,
+        store: &Store,
+        observer: &dyn Observer,
+    ) -> Result<Image, Box<dyn Failure>>;
 }
 
 /// A Kickstart file.
@@ -65,6 +69,8 @@ pub struct Session<'a> {
     pub kernel_arguments: Vec<String>,
     /// Connections of the new system if the file has none.
     pub connections: Vec<Connection>,
+    /// The environment of scripts beside the usual: proxies.
+    pub environment: Vec<(String, String)>,
     /// How many processors may be busy.
     pub processors: usize,
     /// The log that is kept on the new system.
@@ -85,7 +91,7 @@ impl Session<'_> {
         };
         let before = pre_scripts(name, text, &options, includes);
         require_none(&before.problems, Level::Error)?;
-        self.run_scripts(before.scripts.iter(), None)?;
+        self.run_scripts(&before.scripts, None)?;
         let parsed = parse(name, text, &options, includes);
         self.warn(&parsed.problems);
         Ok(parsed.require_accepted(View::Installer, self.is_strict)?)
@@ -129,9 +135,8 @@ impl Session<'_> {
 
     /// Runs the scripts for a failure; what goes wrong with them is only told.
     pub fn run_on_error(&self, kickstart: &Kickstart) {
-        let scripts = kickstart.scripts_of(Section::OnError).chain(kickstart.scripts_of(Section::Traceback));
-        for script in scripts {
-            if let Err(error) = self.run_scripts(std::iter::once(script), None) {
+        for script in kickstart.scripts_of(Section::OnError) {
+            if let Err(error) = self.run_scripts([script], None) {
                 self.message(Severity::Warning, error.to_string());
             }
         }
@@ -171,19 +176,41 @@ impl Session<'_> {
         }
     }
 
-    fn run_scripts<'s>(&self, scripts: impl Iterator<Item = &'s Script>, root: Option<&Path>) -> Result<()> {
-        for script in scripts {
-            let run = ScriptRun {
-                host: self.host,
-                section: script.section.name(),
-                position: script.position.to_string(),
-                interpreter: &script.interpreter,
-                body: &script.body,
-                chroot: root.filter(|_| script.chroot),
-                log: script.log.as_deref(),
-                error_on_fail: script.error_on_fail,
+    fn run_scripts<'s>(
+        &self,
+        scripts: impl IntoIterator<Item = &'s kickstart::Script>,
+        target: Option<&Path>,
+    ) -> Result<()> {
+        let scripts: Vec<Script> = scripts.into_iter().filter_map(of_kickstart).collect();
+        if scripts.is_empty() {
+            return Ok(());
+        }
+        let surroundings = Surroundings {
+            host: self.host,
+            target,
+            environment: &self.environment,
+        };
+        let titles = scripts.iter().map(Script::title);
+        let steps = titles.zip(0..).map(|(title, id)| Step {
+            id: StepId(id),
+            title,
+        });
+        self.observer.observe(Event::Plan {
+            steps: steps.collect(),
+        });
+        for (script, step) in scripts.iter().zip((0..).map(StepId)) {
+            self.observer.observe(Event::Started { step });
+            let exit = run_script(script, &surroundings, step, self.observer);
+            let outcome = match &exit {
+                Ok(Exit::Code(0)) => Outcome::Done,
+                _ => Outcome::Failed,
             };
-            run_script(&run, self.observer)?;
+            self.observer.observe(Event::Finished {
+                step,
+                outcome,
+                summary: String::new(),
+            });
+            exit?;
         }
         Ok(())
     }
@@ -199,8 +226,33 @@ impl Session<'_> {
     }
 }
 
+/// `%traceback` is for a failure of Anaconda itself.
+fn of_kickstart(script: &kickstart::Script) -> Option<Script> {
+    let kind = match script.section {
+        Section::Pre => ScriptKind::Pre,
+        Section::PreInstall => ScriptKind::PreInstall,
+        Section::Post => ScriptKind::Post,
+        Section::OnError => ScriptKind::OnError,
+        Section::Traceback => return None,
+    };
+    Some(Script {
+        kind,
+        file: script.position.file.to_string(),
+        line: script.position.line,
+        interpreter: script.interpreter.clone(),
+        body: script.body.clone(),
+        in_target: kind == ScriptKind::Post && script.chroot,
+        log: script.log.clone(),
+        error_on_fail: script.error_on_fail,
+    })
+}
+
 fn require_none(problems: &[Problem], from: Level) -> Result<()> {
-    let refusing: Vec<_> = problems.iter().filter(|problem| problem.level >= from).cloned().collect();
+    let refusing: Vec<_> = problems
+        .iter()
+        .filter(|problem| problem.level >= from)
+        .cloned()
+        .collect();
     match refusing.is_empty() {
         true => Ok(()),
         false => Err(KickstartError(refusing).into()),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use osmith_image::layout::{self, LoadOptions};
-use osmith_image::registry::{self, Client, PullOptions};
+use osmith_image::registry::{self, Client, PullOptions, Settings};
 use osmith_image::store::{Image, Store};
 use osmith_image::{
     ImageConfig, IntakeOptions, Manifest, Platform, Sha256Digest, Transferred, host_architecture,
@@ -21,7 +21,7 @@ type Fallible<T> = Result<T, Box<dyn Failure>>;
 const VERSION: &str = "org.opencontainers.image.version";
 
 /// An image that was found, of which only the description was read.
-pub(super) struct Found {
+pub(crate) struct Found {
     place: Place,
 }
 
@@ -41,8 +41,17 @@ enum Place {
 impl Found {
     /// Looks for what a machine follows.
     pub(super) fn find(source: &ImageSource, observer: &dyn Observer) -> Fallible<Self> {
+        Found::find_with(source, crate::registries::machine_settings()?, observer)
+    }
+
+    /// The same with these settings for registries.
+    pub(crate) fn find_with(
+        source: &ImageSource,
+        settings: Settings,
+        observer: &dyn Observer,
+    ) -> Fallible<Self> {
         let place = match source.transport.as_str() {
-            "registry" => find_in_registry(&source.image, observer)?,
+            "registry" => find_in_registry(&source.image, settings, observer)?,
             "oci" | "oci-archive" => find_in_layout(&source.image)?,
             transport => return Err(unknown_transport(&source.image, transport).into()),
         };
@@ -60,7 +69,11 @@ impl Found {
     ) -> Fallible<Self> {
         if source.transport == "registry" {
             let name = parse_name(&source.image)?.with_digest(*manifest);
-            match find_in_registry(&name.to_string(), observer) {
+            match find_in_registry(
+                &name.to_string(),
+                crate::registries::machine_settings()?,
+                observer,
+            ) {
                 Err(error) if error.class() == Class::NotFound && config.is_some() => {}
                 found => return Ok(Found { place: found? }),
             }
@@ -108,7 +121,7 @@ impl Found {
     }
 
     /// Fetches what the store lacks of the image, and has the store keep it.
-    pub(super) fn fetch(
+    pub(crate) fn fetch(
         &self,
         store: &Store,
         observer: &dyn Observer,
@@ -156,8 +169,8 @@ impl Found {
     }
 }
 
-fn find_in_registry(name: &str, observer: &dyn Observer) -> Fallible<Place> {
-    let client = Client::new(crate::registries::machine_settings()?);
+fn find_in_registry(name: &str, settings: Settings, observer: &dyn Observer) -> Fallible<Place> {
+    let client = Client::new(settings);
     let resolved = registry::resolve(&client, &parse_name(name)?, &platform(), observer)?;
     Ok(Place::Registry {
         client: Box::new(client),

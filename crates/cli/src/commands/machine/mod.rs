@@ -20,6 +20,7 @@ use osmith_report::{Class, Failure, Observer};
 
 use crate::failure::{CommandFailure, CommandResult};
 
+pub(crate) use fetch::Found;
 pub(crate) use health::health;
 pub(crate) use kargs::kargs;
 pub(crate) use order::{finalize, pin, rollback, unpin};
