@@ -14,8 +14,6 @@ const LABEL: &str = "OSMITH";
 
 pub(super) fn write(job: &Job<'_>) -> Result<Vec<WrittenMedium>, WriteError> {
     let contents = &job.plan.contents;
-    let folder = job.path(FOLDER);
-    std::fs::create_dir_all(&folder).map_err(|error| WriteError::output("create", &folder, error))?;
     let options = Options {
         label: LABEL.to_owned(),
         time: contents.time,
@@ -26,6 +24,8 @@ pub(super) fn write(job: &Job<'_>) -> Result<Vec<WrittenMedium>, WriteError> {
         cluster_bytes: CLUSTER_DEFAULT_BYTES,
     };
     let packing = medium::pack(&contents.esp, &contents.root, &options)?;
+    let folder = job.path(FOLDER);
+    std::fs::create_dir_all(&folder).map_err(|error| WriteError::output("create", &folder, error))?;
     let clusters = packed::compress(job, packing.clusters(), options.cluster_bytes, &folder)?;
     let layout = packing.plan(&clusters.lengths())?;
     let files = NewOutputs::create(job, &OUTPUTS)?;

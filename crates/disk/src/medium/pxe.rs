@@ -38,8 +38,6 @@ const ARCHIVE_ALIGNMENT: u64 = 4;
 
 pub(super) fn write(job: &Job<'_>) -> Result<Vec<WrittenMedium>, WriteError> {
     let contents = &job.plan.contents;
-    let folder = job.path(FOLDER);
-    std::fs::create_dir_all(&folder).map_err(|error| WriteError::output("create", &folder, error))?;
     let options = Options {
         uuid: contents.uuid,
         volume_name: "osmith".to_owned(),
@@ -47,6 +45,8 @@ pub(super) fn write(job: &Job<'_>) -> Result<Vec<WrittenMedium>, WriteError> {
         ..Options::default()
     };
     let packing = erofs::pack(&contents.root, &options)?;
+    let folder = job.path(FOLDER);
+    std::fs::create_dir_all(&folder).map_err(|error| WriteError::output("create", &folder, error))?;
     let clusters = packed::compress(job, packing.clusters(), options.cluster_bytes, &folder)?;
     let layout = packing.plan(&clusters.lengths())?;
     let files = NewOutputs::create(job, &OUTPUTS)?;

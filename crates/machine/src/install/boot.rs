@@ -24,6 +24,9 @@ const UNIFIED: &str = "boot/EFI/Linux";
 /// The second initramfs of an installation medium, from its ESP on.
 pub const KICKSTART_AREA: &str = "osmith/kickstart.img";
 
+/// The folder of a medium's kernel: there is only one, and a name of a disc is short.
+const MEDIUM_PLACE: &str = "osmith";
+
 /// A key pressed within this time shows the menu.
 const LOADER_CONF: &str = "timeout 2\n";
 
@@ -292,11 +295,10 @@ pub(super) fn esp_of_medium(
     kernel_arguments: &[String],
     area_bytes: usize,
 ) -> Folders {
-    let place = files.kernel.place(&digest);
-    let mut entry = files.entry(&digest, &place, kernel_arguments);
+    let mut entry = files.entry(&digest, MEDIUM_PLACE, kernel_arguments);
     entry.title = Some(format!("Install {}", files.os.title()));
     entry.initrd.push(format!("/{KICKSTART_AREA}"));
-    let mut esp = esp_with(architecture, files, &place, entry);
+    let mut esp = esp_with(architecture, files, MEDIUM_PLACE, entry);
     esp.bytes(KICKSTART_AREA, vec![0; area_bytes], false);
     esp
 }
