@@ -11,6 +11,7 @@ mod disk;
 mod foreign;
 mod image;
 mod image_builder;
+mod iso;
 mod lint;
 mod machine;
 mod registry;
@@ -29,6 +30,7 @@ pub(crate) use image::{
     PruneArgs, RmiArgs, SaveArgs, SaveFormat, TagArgs,
 };
 pub(crate) use image_builder::{ImageBuilder, Owner};
+pub(crate) use iso::{EmbedKickstartArgs, IsoArgs, IsoCommand};
 pub(crate) use lint::LintArgs;
 pub(crate) use machine::{
     DriftArgs, EtcArgs, EtcCommand, EtcDiffArgs, FinalizeArgs, HealthArgs, HealthFormat, KargsArgs, LogArgs,
@@ -124,6 +126,7 @@ pub(crate) enum Command {
     Stop(StopArgs),
     Rm(RmArgs),
     Disk(DiskArgs),
+    Iso(IsoArgs),
     Install(InstallArgs),
     Installer(InstallerArgs),
     Vm(crate::vm::VmArgs),

@@ -21,10 +21,10 @@ use clap::Parser as _;
 use osmith_image::store::{Access, Store};
 use osmith_report::Failure;
 
-use args::{CacheCommand, Cli, Command, EtcCommand, InstallCommand};
+use args::{CacheCommand, Cli, Command, EtcCommand, InstallCommand, IsoCommand};
 use commands::{
-    build, cache, container, copy, disk, drift, image_builder, images, import, install, installation, layout,
-    lint, machine, reference_pages, transfer,
+    build, cache, container, copy, disk, drift, image_builder, images, import, install, installation, iso,
+    layout, lint, machine, reference_pages, transfer,
 };
 use progress::{Console, Messages};
 
@@ -122,6 +122,9 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
             InstallCommand::Kickstart(args) => {
                 installation::install_kickstart(args, &store(Access::ReadWrite)?, console)
             }
+        },
+        Command::Iso(args) => match &args.command {
+            IsoCommand::EmbedKickstart(args) => iso::embed(args, console),
         },
         Command::Installer(_) => return Ok(installation::installer()),
         Command::Status(args) => machine::status(args, console),

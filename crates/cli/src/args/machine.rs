@@ -154,6 +154,9 @@ pub(crate) struct SwitchArgs {
     /// Stage the image although it did not become healthy before
     #[arg(long)]
     pub(crate) retry: bool,
+    /// Only write down what is followed, and fetch nothing: for %post of a Kickstart file
+    #[arg(long, conflicts_with_all = ["apply", "retain", "retry"])]
+    pub(crate) mutate_in_place: bool,
     /// No progress
     #[arg(short, long)]
     pub(crate) quiet: bool,

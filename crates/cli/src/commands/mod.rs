@@ -11,6 +11,7 @@ pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod install;
 pub(crate) mod installation;
+pub(crate) mod iso;
 pub(crate) mod layout;
 pub(crate) mod lint;
 pub(crate) mod machine;

@@ -4,6 +4,7 @@
 //! and as a FAT32. The image is on it once: the live system runs from the very objects that it installs.
 
 mod contents;
+mod embed;
 mod iso;
 mod new_outputs;
 mod packed;
@@ -27,6 +28,7 @@ use crate::execute::Destination;
 use crate::identity::Identity;
 use contents::Contents;
 
+pub use embed::{EmbedError, embed_kickstart};
 pub use osmith_formats::erofs::LEVEL_DEFAULT;
 
 /// How long a Kickstart file can be that is written into a finished medium, with what is around it.

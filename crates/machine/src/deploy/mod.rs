@@ -37,7 +37,7 @@ pub use finalize::{Finalized, finalize, unlock};
 pub use images::{image_name, incomplete_layers};
 pub use kargs::{KargsChange, change_kargs, kargs};
 pub use persistence::{LeftBehind, keeps_etc};
-pub use pin::{find_deployment, set_pinned};
+pub use pin::{find_deployment, set_pinned, set_source};
 pub use repair::rewrite_documents;
 pub(crate) use rollback::os_id;
 pub use rollback::{RolledBack, rollback};

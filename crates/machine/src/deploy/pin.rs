@@ -1,10 +1,10 @@
-//! Deployments that clean-ups leave alone.
+//! What is said of deployments that are there: that clean-ups leave them alone, and what is followed.
 
 use osmith_formats::verity::Digest;
 
 use super::{DeployError, Result};
 use crate::machine::Machine;
-use crate::origin::Origin;
+use crate::origin::{ImageSource, Origin};
 
 /// The fewest digits that name a deployment.
 const DIGITS_MIN: usize = 4;
@@ -43,4 +43,10 @@ pub fn set_pinned(machine: &Machine, deployment: &Digest, pinned: bool) -> Resul
     }
     machine.write_origin(deployment, &Origin { pinned, ..origin })?;
     Ok(true)
+}
+
+/// Lets a deployment follow another image, from the next update on. Nothing is fetched.
+pub fn set_source(machine: &Machine, deployment: &Digest, source: ImageSource) -> Result<()> {
+    let origin = machine.origin(deployment)?;
+    machine.write_origin(deployment, &Origin { source, ..origin })
 }

@@ -46,7 +46,7 @@ impl Includes for FetchedIncludes<'_> {
 }
 
 /// The text of a Kickstart file of this system, `-` for standard input.
-pub(super) fn read_file(path: &Path) -> std::io::Result<String> {
+pub(crate) fn read_file(path: &Path) -> std::io::Result<String> {
     let bytes = match path.to_str() {
         Some("-") => {
             let mut bytes = Vec::new();

@@ -51,6 +51,10 @@ pub(crate) fn switch(args: &SwitchArgs, observer: &dyn Observer) -> CommandResul
         transport: args.transport.clone(),
         signature: next.origin.source.signature.clone(),
     };
+    if args.mutate_in_place {
+        deploy::set_source(&machine, &machine.booted(), source.clone())?;
+        return print(&format!("From now on this machine follows {}\n", source.image));
+    }
     let latest = Found::find(&source, observer)?;
     let request = Request {
         operation: "switch",
