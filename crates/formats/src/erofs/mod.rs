@@ -30,6 +30,7 @@ pub(crate) use inode::{DataLayout, FileType, InodeHeader, inode_offset};
 pub(crate) use limits::{device_number, is_file_name, is_target};
 pub use reader::Defect;
 pub(crate) use reader::{Reader, StoredInode};
+pub use superblock::volume_uuid;
 pub(crate) use superblock::{SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET, Superblock};
 
 /// The length of a block.

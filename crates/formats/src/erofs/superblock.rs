@@ -19,6 +19,16 @@ pub(super) const FEATURE_COMPAT_CHECKSUM: u32 = 0x1;
 const FEATURE_COMPAT_MTIME: u32 = 0x2;
 const FEATURE_COMPAT_XATTR_FILTER: u32 = 0x4;
 
+/// The UUID of the EROFS file system on a device that starts so, if one is there. 1,072 bytes are enough.
+///
+/// On a medium that is an ISO 9660 volume too, programs that look for file systems may find two and name neither.
+pub fn volume_uuid(start: &[u8]) -> Option<[u8; 16]> {
+    let superblock = start.get(SUPERBLOCK_OFFSET..)?;
+    let magic = superblock.first_chunk().copied().map(u32::from_le_bytes);
+    let uuid = superblock.get(48..)?.first_chunk().copied();
+    uuid.filter(|_| magic == Some(MAGIC))
+}
+
 /// The superblock of a file system on one device.
 #[derive(Debug, Default)]
 pub(crate) struct Superblock {
