@@ -20,6 +20,60 @@
 //! loader passes on as a second initramfs; the kernel skips the zeros).
 //!
 //! As in [`crate::erofs`], there are two steps: [`pack`] says what is to be compressed, [`Packing::plan`] where it belongs.
+//!
+//! ```
+//! # use osmith_formats::{erofs::{self, Compressor, Storage}, fat32, gpt::Guid, medium::{self, AREA, Piece}};
+//! # use osmith_formats::tree::{Inode, Metadata, Node, Timestamp, Tree};
+//! # let contents = [vec![7; 100_000], b"a small file".to_vec()];
+//! # fn file<F>(node: Node<F>) -> Inode<F> { Inode { metadata: Metadata::default(), node } }
+//! let mut boot = Tree::new(Metadata::default());
+//! let kernel = boot.add(file(Node::Regular(fat32::File { source: 0, size_bytes: 100_000 })));
+//! boot.link(boot.root(), b"vmlinuz", kernel);
+//! let area = boot.add(file(Node::Regular(fat32::File { source: AREA, size_bytes: 262_144 })));
+//! boot.link(boot.root(), b"kickstart.img", area);
+//! let mut root = Tree::new(Metadata::default());
+//! for (name, source, size_bytes) in [("vmlinuz", 0, 100_000), ("small", 1, 12)] {
+//!     let storage = Storage::Compressed;
+//!     let id = root.add(file(Node::Regular(erofs::File { source, size_bytes, storage })));
+//!     root.link(root.root(), name.as_bytes(), id);
+//! }
+//! let options = medium::Options {
+//!     label: "OSMITH".into(),
+//!     time: Timestamp::default(),
+//!     uuid: [1; 16],
+//!     disk_guid: Guid::from_random_bytes([2; 16]),
+//!     partition_guid: Guid::from_random_bytes([3; 16]),
+//!     volume_id: 4,
+//!     cluster_bytes: erofs::CLUSTER_DEFAULT_BYTES,
+//! };
+//! let packing = medium::pack(&boot, &root, &options)?;
+//! let mut compressor = Compressor::new(options.cluster_bytes, erofs::LEVEL_DEFAULT)?;
+//! let mut compressed = Vec::new(); // Or a temporary file; and with several threads.
+//! for cluster in packing.clusters() {
+//!     let mut bytes = Vec::new();
+//!     for segment in &cluster.segments {
+//!         let start = segment.file_offset_bytes as usize;
+//!         bytes.extend(&contents[segment.source as usize][start..][..segment.len_bytes as usize]);
+//!     }
+//!     compressed.push(compressor.compress(&bytes)?);
+//! }
+//! let lengths: Vec<u32> = compressed.iter().map(|bytes| bytes.len() as u32).collect();
+//! let layout = packing.plan(&lengths)?;
+//! let mut written = vec![0; layout.size_bytes() as usize];
+//! for piece in layout.pieces() {
+//!     let start = piece.offset_bytes() as usize;
+//!     let bytes = match &piece {
+//!         Piece::Bytes { bytes, .. } => &bytes[..],
+//!         Piece::Data { source, file_offset_bytes, len_bytes, .. } => {
+//!             &contents[*source as usize][*file_offset_bytes as usize..][..*len_bytes as usize]
+//!         }
+//!         Piece::Cluster { cluster, .. } => &compressed[*cluster as usize],
+//!     };
+//!     written[start..][..bytes.len()].copy_from_slice(bytes);
+//! }
+//! assert_eq!(erofs::volume_uuid(&written), Some([1; 16]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 

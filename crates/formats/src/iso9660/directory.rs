@@ -8,7 +8,7 @@
 //!
 //! A record does not cross sectors. Directories are numbered from 1, by depth, then by parent, then by name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Error, File, SECTOR_BYTES, append_both16, append_both32, fill_sector, name, sector, short_date};
 use crate::tree::{InodeId, Node, Timestamp, Tree};
@@ -35,7 +35,6 @@ struct Named<'a> {
 #[derive(Debug)]
 struct Directory<'a> {
     identifier: Vec<u8>,
-    id: InodeId,
     /// The position of its parent; its own for the root.
     parent: usize,
     mtime: Timestamp,
@@ -47,11 +46,13 @@ struct Directory<'a> {
 #[derive(Debug)]
 pub(super) struct Collected<'a> {
     directories: Vec<Directory<'a>>,
+    /// Their positions.
+    positions: BTreeMap<InodeId, usize>,
 }
 
 impl<'a> Collected<'a> {
     pub(super) fn of(tree: &'a Tree<File>, kind: NameKind) -> Result<Self, Error> {
-        let mut seen = BTreeSet::new();
+        let mut positions = BTreeMap::from([(tree.root(), 0)]);
         let mut directories = vec![Directory::of(tree, tree.root(), vec![0], 0, kind)?];
         let mut next = 0;
         while let Some(directory) = directories.get(next) {
@@ -60,7 +61,8 @@ impl<'a> Collected<'a> {
                 if tree.inode(named.id).entries().is_none() {
                     continue;
                 }
-                if named.id == tree.root() || !seen.insert(named.id) {
+                let position = directories.len() + children.len();
+                if positions.insert(named.id, position).is_some() {
                     return Err(Error::Kind(shown(named.path)));
                 }
                 children.push((named.identifier.clone(), named.id));
@@ -73,7 +75,10 @@ impl<'a> Collected<'a> {
         if directories.len() > usize::from(u16::MAX) {
             return Err(Error::TooManyDirectories(directories.len()));
         }
-        Ok(Collected { directories })
+        Ok(Collected {
+            directories,
+            positions,
+        })
     }
 
     /// Gives the directories sectors from `first` on; the one behind the last.
@@ -128,10 +133,7 @@ impl<'a> Collected<'a> {
     fn record(&self, tree: &Tree<File>, named: &Named<'_>) -> Result<Vec<u8>, Error> {
         let inode = tree.inode(named.id);
         let Node::Regular(file) = &inode.node else {
-            let position = self
-                .directories
-                .iter()
-                .position(|directory| directory.id == named.id);
+            let position = self.positions.get(&named.id).copied();
             return Ok(self.directory_record(position.unwrap_or_default(), &named.identifier));
         };
         let size_bytes = u32::try_from(file.size_bytes).map_err(|_| Error::FileTooLong(shown(named.path)))?;
@@ -191,7 +193,6 @@ impl<'a> Directory<'a> {
         entries.sort_by(|a, b| a.identifier.cmp(&b.identifier));
         Ok(Directory {
             identifier,
-            id,
             parent,
             mtime: tree.inode(id).metadata.mtime,
             entries,

@@ -77,3 +77,30 @@ fn append_entry(kind: u16, rest: [u8; 4], out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 2]);
     out.extend_from_slice(&rest);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_has_an_entry_for_every_block_of_contents() {
+        let cluster = |len_bytes, stored_bytes, first_block| PlacedCluster {
+            len_bytes,
+            stored_bytes,
+            first_block,
+        };
+        let mut out = Vec::new();
+        append_index(&[cluster(12_288, 5000, 9), cluster(4097, 100, 11)], &mut out);
+        assert_eq!(out.len() as u64, index_bytes(12_288 + 4097));
+        assert_eq!(out[..16], [0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let entries: Vec<&[u8]> = out[16..].chunks(8).collect();
+        let expected = [
+            [1, 0, 0, 0, 9, 0, 0, 0],
+            [2, 0, 0, 0, 2, 8, 2, 0],
+            [2, 0, 0, 0, 2, 0, 1, 0],
+            [1, 0, 0, 0, 11, 0, 0, 0],
+            [2, 0, 0, 0, 1, 8, 1, 0],
+        ];
+        assert_eq!(entries, expected);
+    }
+}
