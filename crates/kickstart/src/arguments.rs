@@ -216,6 +216,19 @@ impl Reading<'_, '_> {
                 Role::Option(option) => {
                     let takes_value = option.kind.takes_value() && !word.text.contains('=');
                     let value = words.next_if(|next| takes_value && self.is_value(&next.text));
+                    let is_dashed =
+                        |next: &Word| next.text != "--" && matches!(self.role(&next.text), Role::Unknown);
+                    if takes_value
+                        && value.is_none()
+                        && option.kind != Kind::OptionalText
+                        && let Some(dashed) = words.next_if(is_dashed)
+                    {
+                        let name = option.name();
+                        let message = format!("a value of {name} that begins with '-' must follow a '='");
+                        let span = word.span.start..dashed.span.end;
+                        self.error(span, message, format!("write {name}=…"));
+                        continue;
+                    }
                     self.option(option, word, value);
                 }
                 Role::Ambiguous(options) => {
@@ -270,6 +283,11 @@ impl Reading<'_, '_> {
     fn unknown(&mut self, word: &Word) {
         let name = name_of(&word.text);
         let command = &self.arguments.command.text;
+        if secrets::is_secret_word(command, &word.text) {
+            let message = format!("{command} takes what begins with '-' for an option");
+            let remedy = format!("write {command} -- and then the password");
+            return self.error(word.span.clone(), message, remedy);
+        }
         let removed = self.spec.removed.iter().find(|removed| removed.name == name);
         let known: Vec<_> = self
             .spec
@@ -375,7 +393,12 @@ impl Reading<'_, '_> {
             let span = surplus.span.clone();
             let message = match secrets::has_secret_words(&command.text) {
                 true => format!("{} has more words than it takes", command.text),
-                false => format!("{} does not take the word '{}'", command.text, surplus.text),
+                // The value of an option may be a secret.
+                false => format!(
+                    "{} does not take the word '{}'",
+                    command.text,
+                    name_of(&surplus.text)
+                ),
             };
             let remedy = match bounds.what {
                 "" => String::new(),

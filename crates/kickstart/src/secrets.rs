@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::arguments::nearest;
 use crate::table::{self, OptionSpec};
 use crate::words::{self, Word};
 
@@ -56,6 +57,27 @@ pub(crate) fn has_secret_words(command: &str) -> bool {
     matches!(command, "rootpw" | "sshpw")
 }
 
+/// Whether a word of a command is secret, though it may look like an option: one that there is not, and that resembles
+/// none.
+pub(crate) fn is_secret_word(command: &str, word: &str) -> bool {
+    if !has_secret_words(command) {
+        return false;
+    }
+    let options = table::command(command)
+        .map(|spec| spec.options)
+        .unwrap_or_default();
+    let names = || options.iter().copied().flatten().flat_map(|option| option.names);
+    let name = word.split('=').next().unwrap_or_default();
+    let known: Vec<_> = names().copied().collect();
+    !(name.starts_with("--") && (is_option(name, options) || nearest(name, &known).is_some()))
+}
+
+/// Whether a word is the name of an option, shortened or not.
+fn is_option(name: &str, options: &[&[OptionSpec]]) -> bool {
+    let mut names = options.iter().copied().flatten().flat_map(|option| option.names);
+    name.len() > 2 && names.any(|known| known.starts_with(name))
+}
+
 /// Where a line has secrets, in order and apart from each other.
 fn secrets(line: &str) -> Vec<Range<usize>> {
     let mut found = words_of(line);
@@ -97,23 +119,21 @@ fn words_of(line: &str) -> Vec<Range<usize>> {
     let spec = table::command(&command);
     let mut found = Vec::new();
     let mut is_value = false;
+    let options = spec.map(|spec| spec.options).unwrap_or_default();
     for word in words.into_iter().skip(1) {
         let Word { text, span } = word;
         let raw = commented.get(span.clone()).unwrap_or_default();
-        if std::mem::take(&mut is_value) && !text.starts_with("--") {
+        let name = text.split('=').next().unwrap_or_default();
+        let is_option_like = name.starts_with('-') && name.len() > 1;
+        if std::mem::take(&mut is_value) && !is_option(name, options) {
             found.push(span);
-        } else if text.starts_with('-') && text.len() > 1 {
-            let name = text.split('=').next().unwrap_or_default();
-            if is_secret(name, spec.map(|spec| spec.options).unwrap_or_default()) {
-                match raw.find('=') {
-                    Some(sign) => found.push(span.start + sign + 1..span.end),
-                    None => is_value = true,
-                }
-            } else if has_secret_words(&command) && text.contains(' ') {
-                found.push(span);
+        } else if is_secret_word(&command, &text) {
+            found.push(span);
+        } else if is_option_like && is_secret(name, options) {
+            match raw.find('=') {
+                Some(sign) => found.push(span.start + sign + 1..span.end),
+                None => is_value = true,
             }
-        } else if has_secret_words(&command) {
-            found.push(span);
         }
     }
     found
@@ -176,6 +196,16 @@ mod tests {
                 "rootpw --iscrypted '$6$a b' # why",
                 "rootpw --iscrypted *** # why",
             ),
+            ("rootpw -secret", "rootpw ***"),
+            ("rootpw --hunter2", "rootpw ***"),
+            ("rootpw --lok", "rootpw --lok"),
+            ("rootpw --lock", "rootpw --lock"),
+            ("user --password -secret --name=a", "user --password *** --name=a"),
+            (
+                "user --password --secret --name=a",
+                "user --password *** --name=a",
+            ),
+            ("user --password --name=a", "user --password --name=a"),
             ("rootpw two words", "rootpw *** ***"),
             ("rootpw foo#bar baz", "rootpw ***"),
             ("rootpw 'foo bar", "rootpw ***"),

@@ -21,15 +21,7 @@ pub(crate) fn network(at: &Arguments<'_>, reading: &mut Reading) {
     };
     let address = address::<Ipv4Addr>(at, "--ip", reading);
     let prefix_length = netmask(at, reading);
-    if protocol == BootProtocol::Static && !at.has("--noipv4") {
-        let has_ipv6 = at.has("--ipv6");
-        for option in ["--ip", "--netmask"] {
-            if !at.has(option) && !has_ipv6 {
-                let message = format!("a static address needs {option}");
-                reading.unsupported(at, "--bootproto", message, format!("add {option}=…"));
-            }
-        }
-    }
+    note_static(protocol, at, reading);
     let network = Network {
         position: at.position(),
         has_connection: at.has_other_than("--hostname"),
@@ -72,6 +64,20 @@ pub(crate) fn network(at: &Arguments<'_>, reading: &mut Reading) {
     };
     note_repeats(&network, at, reading);
     reading.kickstart.networks.push(network);
+}
+
+/// Notes what a static address lacks.
+fn note_static(protocol: BootProtocol, at: &Arguments<'_>, reading: &mut Reading) {
+    // With IPv6 alone there is no other address.
+    if protocol != BootProtocol::Static || at.has("--noipv4") || at.has("--ipv6") {
+        return;
+    }
+    for option in ["--ip", "--netmask"] {
+        if !at.has(option) {
+            let message = format!("a static address needs {option}");
+            reading.unsupported(at, "--bootproto", message, format!("add {option}=…"));
+        }
+    }
 }
 
 fn is_consistent(at: &Arguments<'_>, reading: &mut Reading) -> bool {
