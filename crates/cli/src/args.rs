@@ -12,6 +12,7 @@ mod foreign;
 mod image;
 mod image_builder;
 mod iso;
+mod kickstart;
 mod lint;
 mod machine;
 mod registry;
@@ -31,6 +32,7 @@ pub(crate) use image::{
 };
 pub(crate) use image_builder::{ImageBuilder, Owner};
 pub(crate) use iso::{EmbedKickstartArgs, IsoArgs, IsoCommand};
+pub(crate) use kickstart::{KickstartArgs, KickstartCheckArgs, KickstartCommand, KickstartDialect};
 pub(crate) use lint::LintArgs;
 pub(crate) use machine::{
     DriftArgs, EtcArgs, EtcCommand, EtcDiffArgs, FinalizeArgs, HealthArgs, HealthFormat, KargsArgs, LogArgs,
@@ -129,6 +131,7 @@ pub(crate) enum Command {
     Iso(IsoArgs),
     Install(InstallArgs),
     Installer(InstallerArgs),
+    Kickstart(KickstartArgs),
     Vm(crate::vm::VmArgs),
     Status(StatusArgs),
     Etc(EtcArgs),

@@ -78,7 +78,7 @@ pub(crate) fn with_causes(failure: &dyn Failure) -> String {
 }
 
 /// Rust adds ` (os error 2)` to the words of an error of the operating system; the words say it already.
-fn without_error_numbers(text: &str) -> String {
+pub(crate) fn without_error_numbers(text: &str) -> String {
     const START: &str = " (os error ";
     let mut plain = String::new();
     let mut rest = text;

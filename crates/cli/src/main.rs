@@ -21,10 +21,10 @@ use clap::Parser as _;
 use osmith_image::store::{Access, Store};
 use osmith_report::Failure;
 
-use args::{CacheCommand, Cli, Command, EtcCommand, InstallCommand, IsoCommand};
+use args::{CacheCommand, Cli, Command, EtcCommand, InstallCommand, IsoCommand, KickstartCommand};
 use commands::{
     build, cache, container, copy, disk, drift, image_builder, images, import, install, installation, iso,
-    layout, lint, machine, reference_pages, transfer,
+    kickstart, layout, lint, machine, reference_pages, transfer,
 };
 use progress::{Console, Messages};
 
@@ -127,6 +127,10 @@ fn run(cli: &Cli, console: &Console) -> Result<ExitCode, Box<dyn Failure>> {
             IsoCommand::EmbedKickstart(args) => iso::embed(args, console),
         },
         Command::Installer(_) => return Ok(installation::installer()),
+        Command::Kickstart(args) => match &args.command {
+            KickstartCommand::Check(args) => kickstart::check(args),
+            KickstartCommand::Explain(args) => installation::explain(args, console),
+        },
         Command::Status(args) => machine::status(args, console),
         Command::Etc(args) => match &args.command {
             EtcCommand::Diff(args) => drift::etc_diff(args, console),

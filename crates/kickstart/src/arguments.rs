@@ -330,6 +330,9 @@ impl Reading<'_, '_> {
         let span = word.span.start..separate.as_ref().map_or(word.span.end, |value| value.span.end);
         let attached = word.text.split_once('=').map(|(_, value)| value.to_owned());
         let text = attached.or(separate.map(|value| value.text));
+        let has_unit = text
+            .as_deref()
+            .is_some_and(|text| text.starts_with(|c: char| c.is_ascii_digit()));
         let value = match (option.kind, text) {
             (Kind::Flag, None) => Ok(Value::Flag),
             (Kind::Flag, Some(_)) => Err(format!("{name} takes no value")),
@@ -342,6 +345,7 @@ impl Reading<'_, '_> {
                 let remedy = match option.kind {
                     Kind::Flag => format!("write {name} alone"),
                     Kind::Boolean => "write yes or no".to_owned(),
+                    Kind::Integer if has_unit => "write the number alone; sizes are in MiB".to_owned(),
                     _ => String::new(),
                 };
                 self.error(span, message, remedy);

@@ -69,7 +69,8 @@ impl Problems {
         self.found.push(Problem {
             level,
             position: line.position(span.start),
-            message: message.into(),
+            // Messages quote words.
+            message: secrets::without_credentials(message.into()),
             remedy: remedy.into(),
             excerpt: excerpt(line, span),
         });

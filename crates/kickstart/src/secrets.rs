@@ -52,6 +52,16 @@ pub(crate) fn covered(line: &str, span: Range<usize>) -> (String, Range<usize>) 
     (shown, moved)
 }
 
+/// A message with the credentials of its URLs covered.
+pub(crate) fn without_credentials(message: String) -> String {
+    let found = credentials(&message);
+    let mut shown = message;
+    for secret in found.into_iter().rev() {
+        shown.replace_range(secret, COVER);
+    }
+    shown
+}
+
 /// Whether a command's words without options are secret.
 pub(crate) fn has_secret_words(command: &str) -> bool {
     matches!(command, "rootpw" | "sshpw")
@@ -125,9 +135,8 @@ fn words_of(line: &str) -> Vec<Range<usize>> {
         let raw = commented.get(span.clone()).unwrap_or_default();
         let name = text.split('=').next().unwrap_or_default();
         let is_option_like = name.starts_with('-') && name.len() > 1;
-        if std::mem::take(&mut is_value) && !is_option(name, options) {
-            found.push(span);
-        } else if is_secret_word(&command, &text) {
+        let is_given = std::mem::take(&mut is_value) && !is_option(name, options);
+        if is_given || is_secret_word(&command, &text) {
             found.push(span);
         } else if is_option_like && is_secret(name, options) {
             match raw.find('=') {

@@ -12,6 +12,7 @@ pub(crate) mod import;
 pub(crate) mod install;
 pub(crate) mod installation;
 pub(crate) mod iso;
+pub(crate) mod kickstart;
 pub(crate) mod layout;
 pub(crate) mod lint;
 pub(crate) mod machine;

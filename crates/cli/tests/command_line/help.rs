@@ -34,6 +34,8 @@ const COMMANDS: &[&str] = &[
     "install",
     "install to-disk",
     "install to-filesystem",
+    "kickstart",
+    "kickstart check",
     "vm",
     "vm run",
     "vm define",

@@ -7,6 +7,7 @@ mod full;
 mod help;
 mod image_builder;
 mod indexes;
+mod kickstart;
 mod killed_builds;
 mod lint;
 mod person;
