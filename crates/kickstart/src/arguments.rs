@@ -166,7 +166,7 @@ pub(crate) fn parse<'l>(
     dialect: Dialect,
     problems: &mut Problems,
 ) -> Option<Arguments<'l>> {
-    let before = problems.count(Level::Error);
+    let before = problems.errors();
     let mut words = words.into_iter();
     let command = words.next()?;
     let mut reading = Reading {
@@ -179,7 +179,7 @@ pub(crate) fn parse<'l>(
     reading.options(words);
     reading.require_all();
     let arguments = reading.arguments;
-    (problems.count(Level::Error) == before).then_some(arguments)
+    (problems.errors() == before).then_some(arguments)
 }
 
 /// What a word after the command is.
@@ -281,6 +281,9 @@ impl Reading<'_, '_> {
     }
 
     fn unknown(&mut self, word: &Word) {
+        if self.problems.is_full() {
+            return self.error(word.span.clone(), String::new(), "");
+        }
         let name = name_of(&word.text);
         let command = &self.arguments.command.text;
         if secrets::is_secret_word(command, &word.text) {
@@ -441,6 +444,13 @@ fn converted(kind: Kind, name: &str, text: String) -> Result<Value, String> {
             _ => Err(format!("{name} is yes or no, not '{text}'")),
         },
         Kind::List => Ok(Value::List(comma_separated(&text))),
+        Kind::AnyCase(choices) => {
+            let lower = text.to_lowercase();
+            match choices.contains(&lower.as_str()) {
+                true => Ok(Value::Text(lower)),
+                false => Err(format!("{name} is one of {}, not '{text}'", choices.join(", "))),
+            }
+        }
         Kind::Choice(choices) if choices.contains(&text.as_str()) => Ok(Value::Text(text)),
         Kind::Choice(choices) => Err(format!("{name} is one of {}, not '{text}'", choices.join(", "))),
         Kind::Flag | Kind::OptionalText | Kind::Text => Ok(Value::Text(text)),
@@ -469,12 +479,20 @@ fn integer(text: &str) -> Option<i64> {
     Some(if text.starts_with('-') { -number } else { number })
 }
 
+/// No name of a command or an option is longer, by far.
+const MAX_NAME_BYTES: usize = 64;
+
 /// The nearest of some names, if it is near enough to be what was meant.
 pub(crate) fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+    if name.len() > MAX_NAME_BYTES {
+        return None;
+    }
+    let is_near = |distance: usize, known: &str| distance <= (known.len() / 3).max(1);
     known
         .iter()
+        .filter(|known| is_near(known.len().abs_diff(name.len()), known))
         .map(|known| (strsim::damerau_levenshtein(name, known), *known))
-        .filter(|(distance, known)| *distance <= (known.len() / 3).max(1))
+        .filter(|(distance, known)| is_near(*distance, known))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }

@@ -16,6 +16,10 @@ use crate::{Included, Includes};
 const MAX_DEPTH: usize = 32;
 /// So many files are included in all.
 const MAX_INCLUDES: usize = 1000;
+/// So long are they together.
+const MAX_INCLUDED_BYTES: usize = 64 << 20;
+/// So long is a line outside of sections.
+const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// What an included file that cannot be read is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,7 @@ pub(crate) struct Document<'i> {
     /// The files that are open, the outermost first.
     open: Vec<Arc<str>>,
     included: usize,
+    included_bytes: usize,
     section: Option<OpenSection>,
 }
 
@@ -65,33 +70,14 @@ impl<'i> Document<'i> {
             sections_only,
             open: Vec::new(),
             included: 0,
+            included_bytes: 0,
             section: None,
         }
     }
 
     /// Reads the outermost file.
     pub(crate) fn read(&mut self, name: &str, text: &str) {
-        let name: Arc<str> = Arc::from(name);
-        let text = match text.strip_prefix('\u{feff}') {
-            None => text,
-            Some(text) => {
-                let line = Line {
-                    file: Arc::clone(&name),
-                    number: 1,
-                    text: line::lines(text).next().unwrap_or_default().to_owned(),
-                };
-                self.reading.problems.enter(&name);
-                self.reading.problems.add(
-                    Level::Warning,
-                    &line,
-                    0..0,
-                    "the file begins with a byte order mark",
-                    "save it as UTF-8 without one",
-                );
-                text
-            }
-        };
-        self.file(name, text);
+        self.file(Arc::from(name), text);
         if !self.sections_only {
             self.reading.finish();
         }
@@ -99,6 +85,24 @@ impl<'i> Document<'i> {
 
     fn file(&mut self, name: Arc<str>, text: &str) {
         self.reading.problems.enter(&name);
+        let (text, has_mark) = match text.strip_prefix('\u{feff}') {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
+        if has_mark {
+            let line = Line {
+                file: Arc::clone(&name),
+                number: 1,
+                text: line::lines(text).next().unwrap_or_default().to_owned(),
+            };
+            self.reading.problems.add(
+                Level::Warning,
+                &line,
+                0..0,
+                "the file begins with a byte order mark",
+                "save it as UTF-8 without one",
+            );
+        }
         self.open.push(Arc::clone(&name));
         let outer = self.section.as_ref().map(|section| section.line.clone());
         for (index, text) in line::lines(text).enumerate() {
@@ -132,6 +136,14 @@ impl<'i> Document<'i> {
         let is_word = |word: &str| text.split_whitespace().next() == Some(word);
         if self.sections_only && !text.starts_with(['%', '"', '\'', '\\']) {
             return;
+        }
+        if text.len() > MAX_LINE_BYTES {
+            let message = format!("the line is longer than {MAX_LINE_BYTES} bytes");
+            let line = Line {
+                text: String::new(),
+                ..line.clone()
+            };
+            return self.reading.problems.add(Level::Error, &line, 0..0, message, "");
         }
         let words = self.reading.words(line);
         let Some(first) = words.first() else {
@@ -251,7 +263,6 @@ impl<'i> Document<'i> {
             self.reading.warning(&arguments, "", message, "");
         }
         section::read(&arguments, &body, &mut self.reading);
-        self.reading.saw_section(spec, &line);
     }
 
     fn include(&mut self, line: &Line, words: Vec<Word>) {
@@ -278,9 +289,13 @@ impl<'i> Document<'i> {
             );
         }
         self.included += 1;
-        if self.open.len() > MAX_DEPTH || self.included > MAX_INCLUDES {
+        let is_too_much = self.open.len() > MAX_DEPTH
+            || self.included > MAX_INCLUDES
+            || self.included_bytes > MAX_INCLUDED_BYTES;
+        if is_too_much {
             let message = format!(
-                "more is included than makes sense: at most {MAX_DEPTH} files deep, {MAX_INCLUDES} files in all"
+                "more is included than makes sense: at most {MAX_DEPTH} files deep, {MAX_INCLUDES} files and \
+                 {MAX_INCLUDED_BYTES} bytes in all"
             );
             return self
                 .reading
@@ -297,7 +312,10 @@ impl<'i> Document<'i> {
                     .problems
                     .add(Level::Error, line, path.span, message, remedy);
             }
-            Ok(Included { name, text }) => self.file(Arc::from(name), &text),
+            Ok(Included { name, text }) => {
+                self.included_bytes = self.included_bytes.saturating_add(text.len());
+                self.file(Arc::from(name), &text);
+            }
         }
     }
 

@@ -1,12 +1,13 @@
 //! Commands and sections become the model; what contradicts what came before is noted.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::Dialect;
 use crate::arguments::{self, Arguments};
 use crate::line::{Line, Problems};
 use crate::model::Kickstart;
-use crate::problem::Level;
+use crate::problem::{Level, Position};
 use crate::table::{self, CommandSpec, Standing};
 use crate::words::{self, Broken, Word, Words};
 
@@ -21,25 +22,34 @@ const CONFLICTS: &[(&[&str], &[&str])] = &[
     (&["mount"], &["part", "raid", "volgroup", "logvol", "reqpart"]),
 ];
 
+/// What to do with packages.
+const NO_PACKAGES: &str =
+    "packages belong to the image: add `RUN dnf install …` to its Containerfile and remove %packages";
+
+/// Commands of which the last one counts.
+const REPLACING: &[&[&str]] = &[&["reboot", "poweroff", "halt"], &["text", "graphical", "cmdline"]];
+
 /// What was read so far.
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) dialect: Dialect,
     pub(crate) kickstart: Kickstart,
     pub(crate) problems: Problems,
-    seen: Vec<Seen>,
-    /// What is used for storage, by names such as mount points and `pv.1`.
-    pub(crate) used: Vec<(&'static str, String)>,
+    /// The last command of each kind, by its usual name.
+    seen: BTreeMap<&'static str, Seen>,
+    /// The sections of packages, and whether there are any in it.
+    packages: Vec<(Line, bool)>,
+    /// What is used, by kind and name: mount points, `pv.1`, users …
+    used: BTreeSet<(&'static str, String)>,
 }
 
 /// A command that was read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Seen {
     spec: &'static CommandSpec,
     /// The name as it is written.
     name: String,
-    line: Line,
-    span: Range<usize>,
+    place: Position,
 }
 
 impl Reading {
@@ -48,8 +58,9 @@ impl Reading {
             dialect,
             kickstart: Kickstart::default(),
             problems: Problems::default(),
-            seen: Vec::new(),
-            used: Vec::new(),
+            seen: BTreeMap::new(),
+            packages: Vec::new(),
+            used: BTreeSet::new(),
         }
     }
 
@@ -121,15 +132,14 @@ impl Reading {
             self.note_standing(spec, &arguments, &name);
             (spec.read)(&arguments, self);
         }
-        self.seen.push(Seen {
-            spec,
-            name,
-            line: line.clone(),
-            span,
-        });
+        let place = line.position(span.start);
+        self.seen.insert(spec.name(), Seen { spec, name, place });
     }
 
     fn unknown_command(&mut self, line: &Line, name: &str, span: Range<usize>) {
+        if self.problems.is_full() {
+            return self.problems.add(Level::Error, line, span, "", "");
+        }
         let known: Vec<_> = table::commands()
             .filter(|spec| spec.dialects.contains(&self.dialect))
             .flat_map(|spec| spec.names.iter().copied())
@@ -153,28 +163,34 @@ impl Reading {
                 .any(|(first, second)| first.contains(&one) && second.contains(&other))
         };
         let one = spec.name();
-        let conflict = self.seen.iter().find(|seen| {
+        let conflict = self.seen.values().find(|seen| {
             let other = seen.spec.name();
             excludes(one, other) || excludes(other, one)
         });
-        if let Some(seen) = conflict {
-            let place = seen.line.position(seen.span.start);
-            let message = format!("{} and {name} exclude each other", seen.name);
-            let remedy = format!("{} is at {place}: keep one of them", seen.name);
+        if let Some(Seen {
+            name: other, place, ..
+        }) = conflict
+        {
+            let message = format!("{other} and {name} exclude each other");
+            let remedy = format!("{other} is at {place}: keep one of them");
             self.problems
                 .add(Level::Error, line, span.clone(), message, remedy);
         }
-        let is_end = |name: &str| matches!(name, "reboot" | "poweroff" | "halt");
-        let is_display = |name: &str| matches!(name, "text" | "graphical" | "cmdline");
-        let is_replaced = |seen: &&Seen| {
-            let other = seen.spec.name();
-            !spec.adds_up
-                && (other == one || is_end(other) && is_end(one) || is_display(other) && is_display(one))
-        };
-        if let Some(seen) = self.seen.iter().rev().find(is_replaced) {
-            let place = seen.line.position(seen.span.start);
-            let message = format!("this {name} takes the place of the whole {} before", seen.name);
-            let remedy = format!("{} is at {place}: keep one of them", seen.name);
+        if spec.adds_up {
+            return;
+        }
+        let group = REPLACING.iter().find(|group| group.contains(&one));
+        let group = group.copied().unwrap_or(&[]);
+        let replaced = self
+            .seen
+            .values()
+            .find(|seen| seen.spec.name() == one || group.contains(&seen.spec.name()));
+        if let Some(Seen {
+            name: other, place, ..
+        }) = replaced
+        {
+            let message = format!("this {name} takes the place of the whole {other} before");
+            let remedy = format!("{other} is at {place}: keep one of them");
             self.problems
                 .add(Level::Warning, line, span.clone(), message, remedy);
         }
@@ -193,14 +209,12 @@ impl Reading {
 
     /// Notes that a name of some kind is used; whether it was used before.
     pub(crate) fn is_used_again(&mut self, kind: &'static str, name: &str) -> bool {
-        let again = self
-            .used
-            .iter()
-            .any(|(other, known)| *other == kind && known == name);
-        if !again {
-            self.used.push((kind, name.to_owned()));
-        }
-        again
+        !self.used.insert((kind, name.to_owned()))
+    }
+
+    /// Whether a name of some kind was used.
+    pub(crate) fn is_used(&self, kind: &'static str, name: &str) -> bool {
+        self.used.contains(&(kind, name.to_owned()))
     }
 
     /// The words of a line; none if it cannot be split, which is among the problems then.
@@ -250,28 +264,11 @@ impl Reading {
 
     /// Checks what only the whole file tells.
     pub(crate) fn finish(&mut self) {
-        let image = self
-            .seen
-            .iter()
-            .rev()
-            .find(|seen| matches!(seen.spec.name(), "bootc" | "ostreecontainer"))
-            .map(|seen| seen.name.clone());
-        let remedy =
-            "packages belong to the image: add `RUN dnf install …` to its Containerfile and remove %packages";
-        let sections: Vec<_> = self
-            .seen
-            .iter()
-            .filter(|seen| seen.spec.name() == "%packages")
-            .cloned()
-            .collect();
-        for seen in sections {
-            let position = seen.line.position(seen.span.start);
-            let is_filled = self
-                .kickstart
-                .packages
-                .iter()
-                .any(|packages| packages.position == position && !packages.entries.is_empty());
-            let (level, message) = match (is_filled, &image) {
+        let image = ["bootc", "ostreecontainer"]
+            .into_iter()
+            .find(|name| self.seen.contains_key(name));
+        for (line, is_filled) in std::mem::take(&mut self.packages) {
+            let (level, message) = match (is_filled, image) {
                 (true, Some(image)) => (
                     Level::Error,
                     format!("%packages cannot change the image of {image}"),
@@ -282,24 +279,14 @@ impl Reading {
                     "%packages is ignored: packages belong to the image".to_owned(),
                 ),
             };
-            self.problems.add(
-                level,
-                &seen.line,
-                seen.span,
-                message,
-                if is_filled { remedy } else { "" },
-            );
+            let remedy = if is_filled { NO_PACKAGES } else { "" };
+            self.problems.add(level, &line, line.whole(), message, remedy);
         }
     }
 
-    /// Remembers a section for the checks of the whole file.
-    pub(crate) fn saw_section(&mut self, spec: &'static CommandSpec, line: &Line) {
-        self.seen.push(Seen {
-            spec,
-            name: spec.name().to_owned(),
-            line: line.clone(),
-            span: line.whole(),
-        });
+    /// Remembers a section of packages until it is known whether there is an image.
+    pub(crate) fn saw_packages(&mut self, line: &Line, is_filled: bool) {
+        self.packages.push((line.clone(), is_filled));
     }
 }
 

@@ -52,9 +52,9 @@ pub(crate) fn covered(line: &str, span: Range<usize>) -> (String, Range<usize>) 
     (shown, moved)
 }
 
-/// A message with the credentials of its URLs covered.
+/// A message with the credentials of its URLs covered; rather too much than too little.
 pub(crate) fn without_credentials(message: String) -> String {
-    let found = credentials(&message);
+    let found = credentials(&message, |_| false);
     let mut shown = message;
     for secret in found.into_iter().rev() {
         shown.replace_range(secret, COVER);
@@ -91,7 +91,7 @@ fn is_option(name: &str, options: &[&[OptionSpec]]) -> bool {
 /// Where a line has secrets, in order and apart from each other.
 fn secrets(line: &str) -> Vec<Range<usize>> {
     let mut found = words_of(line);
-    found.extend(credentials(line));
+    found.extend(credentials(line, char::is_whitespace));
     found.sort_by_key(|secret| (secret.start, std::cmp::Reverse(secret.end)));
     let mut apart: Vec<Range<usize>> = Vec::new();
     for secret in found {
@@ -130,6 +130,12 @@ fn words_of(line: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut is_value = false;
     let options = spec.map(|spec| spec.options).unwrap_or_default();
+    // In a word, blanks are quoted.
+    for Word { span, .. } in &words {
+        let raw = commented.get(span.clone()).unwrap_or_default();
+        let inner = credentials(raw, |_| false).into_iter();
+        found.extend(inner.map(|inner| span.start + inner.start..span.start + inner.end));
+    }
     for word in words.into_iter().skip(1) {
         let Word { text, span } = word;
         let raw = commented.get(span.clone()).unwrap_or_default();
@@ -176,21 +182,22 @@ fn is_secret(name: &str, options: &[&[OptionSpec]]) -> bool {
     .iter()
     .any(|part| lower.contains(part))
         || secret_names().any(|secret| name.len() > 2 && secret.starts_with(name))
-        || secret_names().any(|secret| strsim::damerau_levenshtein(secret, name) <= 2)
+        || name.len() < 64 && secret_names().any(|secret| strsim::damerau_levenshtein(secret, name) <= 2)
 }
 
-/// The `user:password` of each URL in a line.
-fn credentials(line: &str) -> Vec<Range<usize>> {
-    line.match_indices("://")
-        .filter_map(|(at, sign)| {
-            let start = at + sign.len();
-            let rest = line.get(start..)?;
-            let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#'));
-            let authority = rest.get(..end.unwrap_or(rest.len()))?;
-            let length = authority.rfind('@')?;
-            Some(start..start + length)
-        })
-        .collect()
+/// The `user:password` of each URL in a text, in which a URL ends at some characters.
+fn credentials(text: &str, is_end: impl Fn(char) -> bool) -> Vec<Range<usize>> {
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for (at, sign) in text.match_indices("://") {
+        let start = at + sign.len();
+        let rest = text.get(start..).unwrap_or_default();
+        let end = rest.find(|c: char| c == '/' || is_end(c)).unwrap_or(rest.len());
+        let authority = rest.get(..end).unwrap_or_default();
+        if let Some(length) = authority.rfind('@').filter(|length| *length > 0) {
+            found.push(start..start + length);
+        }
+    }
+    found
 }
 
 #[cfg(test)]

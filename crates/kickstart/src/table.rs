@@ -82,6 +82,8 @@ pub(crate) enum Kind {
     List,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// The same in small or capital letters; read as small ones.
+    AnyCase(&'static [&'static str]),
 }
 
 impl Kind {
@@ -295,6 +297,10 @@ const fn list(names: &'static [&'static str]) -> OptionSpec {
 
 const fn choice(names: &'static [&'static str], choices: &'static [&'static str]) -> OptionSpec {
     OptionSpec::new(names, Kind::Choice(choices))
+}
+
+const fn any_case(names: &'static [&'static str], choices: &'static [&'static str]) -> OptionSpec {
+    OptionSpec::new(names, Kind::AnyCase(choices))
 }
 
 /// Every command.

@@ -129,7 +129,7 @@ proptest! {
             "network --wpakey=@ --essid=x", "bootloader --password=@ x", "sshpw --username=root @ --frob",
             "rhsm --activation-key=@", "raid / --passphrase=@", "rootpw @ x y z", "# rootpw @", "rdp --password=@ x",
             "iscsi --password=@ --reverse-password=@", "frob --password=@",
-            "%include https://@@host/ks", "user --name=https://@@host", "lang https://@@host/",
+            "%include https://@@host/ks", "updates https://@@host/a", "url --url=https://@@host x",
         ]),
     ) {
         let text = line.replacen('@', &quoted(&secret, way), 1) + "\n";

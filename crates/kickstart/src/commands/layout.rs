@@ -192,6 +192,10 @@ pub(super) fn encryption(at: &Arguments<'_>, reading: &mut Reading) -> Option<Op
         reading.error(at, "--pbkdf-iterations", message, "keep one of them");
         return None;
     }
+    if at.has("--escrowcert") {
+        let message = "osmith keeps no passphrases for others";
+        reading.unsupported(at, "--escrowcert", message, "leave --escrowcert out");
+    }
     if !at.has("--encrypted") {
         return Some(None);
     }
@@ -214,13 +218,9 @@ pub(super) fn encryption(at: &Arguments<'_>, reading: &mut Reading) -> Option<Op
     };
     if encryption.passphrase.is_some() {
         reading.is_used_again("passphrase", "");
-    } else if !reading.used.iter().any(|(kind, _)| *kind == "passphrase") {
+    } else if !reading.is_used("passphrase", "") {
         let message = "no passphrase is known, and nobody is there to type one";
         reading.unsupported(at, "--encrypted", message, "add --passphrase=…");
-    }
-    if at.has("--escrowcert") {
-        let message = "osmith keeps no passphrases for others";
-        reading.unsupported(at, "--escrowcert", message, "leave --escrowcert out");
     }
     for (option, value, known) in [
         ("--luks-version", &encryption.luks_version, ["luks1", "luks2", ""]),

@@ -197,14 +197,7 @@ fn is_consistent_pool(at: &Arguments<'_>, reading: &mut Reading) -> bool {
 }
 
 pub(crate) fn raid(at: &Arguments<'_>, reading: &mut Reading) {
-    let level = match at.text("--level").map(level) {
-        Some(None) => {
-            let message = format!("unknown level '{}'", at.text("--level").unwrap_or_default());
-            return reading.error(at, "--level", message, "known are 0, 1, 4, 5, 6 and 10");
-        }
-        Some(level) => level,
-        None => None,
-    };
+    let level = at.text("--level").and_then(level);
     if !is_consistent(at, reading) {
         return;
     }
@@ -255,8 +248,7 @@ pub(crate) fn raid(at: &Arguments<'_>, reading: &mut Reading) {
 }
 
 fn level(text: &str) -> Option<RaidLevel> {
-    let text = text.to_lowercase();
-    Some(match text.strip_prefix("raid").unwrap_or(&text) {
+    Some(match text.strip_prefix("raid").unwrap_or(text) {
         "0" => RaidLevel::Raid0,
         "1" => RaidLevel::Raid1,
         "4" => RaidLevel::Raid4,

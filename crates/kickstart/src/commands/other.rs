@@ -93,9 +93,6 @@ pub(crate) fn snapshot(at: &Arguments<'_>, reading: &mut Reading) {
         "a snapshot is taken of VOLUME-GROUP/VOLUME",
         reading,
     );
-    let when = at.text("--when").unwrap_or_default().to_lowercase();
-    let is_known = matches!(when.as_str(), "pre-install" | "post-install");
-    require(is_known, at, "--when is pre-install or post-install", reading);
     let name = at.text("--name").unwrap_or_default().to_owned();
     if reading.is_used_again("snapshot", &name) {
         reading.error(at, "--name", format!("there is a snapshot {name} already"), "");

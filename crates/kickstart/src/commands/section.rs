@@ -101,6 +101,7 @@ fn packages(at: &Arguments<'_>, body: &str, reading: &mut Reading) {
             reading.error(at, "", message, "keep one of them");
         }
     }
+    reading.saw_packages(at.line, !entries.is_empty());
     reading.kickstart.packages.push(Packages {
         position: at.position(),
         entries,

@@ -69,31 +69,14 @@ pub(crate) fn ignoredisk(at: &Arguments<'_>, reading: &mut Reading) {
 }
 
 pub(crate) fn autopart(at: &Arguments<'_>, reading: &mut Reading) {
+    let named = at.text("--type").and_then(scheme);
     let scheme = match at.last_of(&["--type", "--nolvm"]) {
         Some("--nolvm") => Some(AutopartScheme::Plain),
-        Some(_) => match scheme(at.text("--type").unwrap_or_default()) {
-            Some(scheme) => Some(scheme),
-            None => {
-                let text = at.text("--type").unwrap_or_default();
-                let message = format!("unknown type '{text}' of automatic partitioning");
-                return reading.error(at, "--type", message, "write --type=plain");
-            }
-        },
-        None => None,
+        _ => named,
     };
-    // Both may be there, and the last one wins, but each must make sense.
-    if let Some(text) = at.text("--type")
-        && self::scheme(text).is_none()
-    {
-        let message = format!("unknown type '{text}' of automatic partitioning");
-        return reading.error(at, "--type", message, "write --type=plain");
-    }
-    if at.text("--fstype") == Some("btrfs") || scheme == Some(AutopartScheme::Btrfs) {
-        let option = if scheme == Some(AutopartScheme::Btrfs) {
-            "--type"
-        } else {
-            "--fstype"
-        };
+    let is_btrfs = scheme == Some(AutopartScheme::Btrfs);
+    if is_btrfs || at.text("--fstype") == Some("btrfs") {
+        let option = if is_btrfs { "--type" } else { "--fstype" };
         let message = "the Btrfs file system is not supported";
         return reading.error(at, option, message, "write --type=plain --fstype=xfs");
     }
@@ -126,7 +109,7 @@ pub(crate) fn autopart(at: &Arguments<'_>, reading: &mut Reading) {
 }
 
 fn scheme(text: &str) -> Option<AutopartScheme> {
-    Some(match text.to_lowercase().as_str() {
+    Some(match text {
         "lvm" => AutopartScheme::Lvm,
         "plain" | "partition" => AutopartScheme::Plain,
         "thinp" => AutopartScheme::ThinLvm,

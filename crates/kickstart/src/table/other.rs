@@ -1,8 +1,8 @@
 //! Commands that osmith accepts without carrying them out, or refuses.
 
 use super::{
-    BOTH, CommandSpec, NINE, OptionSpec, RemovedOption, TEN, boolean, choice, flag, integer, list, nothing,
-    text,
+    BOTH, CommandSpec, NINE, OptionSpec, RemovedOption, TEN, any_case, boolean, choice, flag, integer, list,
+    nothing, text,
 };
 use crate::commands::other;
 
@@ -217,7 +217,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .many()
         .refused(NOT_SUPPORTED, "take the snapshot in %post")
         .words(1, 1, "volume-group/volume")
-        .options(&[&[text(&["--name"]).required(), text(&["--when"]).required()]]),
+        .options(&[&[
+            text(&["--name"]).required(),
+            any_case(&["--when"], &["pre-install", "post-install"]).required(),
+        ]]),
     CommandSpec::new(&["zipl"], nothing)
         .refused(
             NOT_SUPPORTED,

@@ -1,6 +1,6 @@
 //! The image, disks, and what is on them.
 
-use super::{CommandSpec, Kind, OptionSpec, TEN, choice, flag, integer, list, text};
+use super::{CommandSpec, Kind, OptionSpec, TEN, any_case, choice, flag, integer, list, text};
 use crate::commands::{image, layout, lvm, storage};
 
 /// Encryption: the same options wherever a request can be encrypted.
@@ -36,6 +36,11 @@ const SIZE: &[OptionSpec] = &[
     flag(&["--resize"]),
 ];
 
+/// The levels of an array.
+const LEVELS: &[&str] = &[
+    "0", "1", "4", "5", "6", "10", "raid0", "raid1", "raid4", "raid5", "raid6", "raid10",
+];
+
 pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec::new(&["bootc"], image::bootc).only(TEN).options(&[&[
         text(&["--source-imgref"]).required(),
@@ -64,7 +69,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .options(&[&[list(&["--drives"]), list(&["--only-use"])]]),
     CommandSpec::new(&["autopart"], storage::autopart).options(&[
         &[
-            text(&["--type"]),
+            any_case(&["--type"], &["plain", "partition", "lvm", "thinp", "btrfs"]),
             flag(&["--nolvm"]),
             text(&["--fstype"]),
             flag(&["--nohome"]),
@@ -133,7 +138,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             CRYPT,
             &[
                 text(&["--device"]).required(),
-                text(&["--level"]),
+                any_case(&["--level"], LEVELS),
                 integer(&["--spares"]),
                 integer(&["--chunksize"]),
                 text(&["--fstype"]),
