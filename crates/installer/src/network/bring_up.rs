@@ -13,8 +13,8 @@ use rustix::fs::{Mode, OFlags};
 
 use super::keyfile::uuid_of;
 use super::{
-    Backend, ConfigurationFile, Connection, DeviceSelector, Interface, Ipv4, MacAddress, NetworkError, Place,
-    configuration_files, probe_interfaces,
+    Backend, ConfigurationFile, Connection, DeviceSelector, HEAD, Interface, Ipv4, MacAddress, NetworkError,
+    Place, configuration_files, probe_interfaces,
 };
 use crate::boot_options::InterfaceName;
 
@@ -24,6 +24,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_secs(5);
 /// So long a card may take to notice a cable after it was turned on.
 const CARRIER_WAIT: Duration = Duration::from_secs(10);
+
+/// So much of what a failed program says is quoted.
+const REASON_LINES: usize = 4;
 
 /// The network that is wanted in the live system.
 #[derive(Debug, Clone, Default)]
@@ -37,8 +40,8 @@ pub struct Network {
 }
 
 /// Brings the network up on a machine whose root folder is `host`, and waits until there is a route to all that is
-/// elsewhere, or, if no connection brings one, an address. Returns the connections for the interfaces that they were
-/// made for.
+/// elsewhere, or, if no connection brings one, an address. What an earlier call asked for is taken back. Returns the
+/// connections for the interfaces that they were made for.
 pub fn bring_up(
     host: &Path,
     network: &Network,
@@ -54,6 +57,7 @@ pub fn bring_up(
     system.name_interfaces(&network.interface_names)?;
     let connections = system.resolve(network)?;
     let files = configuration_files(&connections, &[], backend, Place::Live);
+    remove_earlier(host)?;
     files.iter().try_for_each(|file| write(host, file))?;
     system.start(&connections)?;
     system.wait_for_route(&connections, wait)?;
@@ -125,6 +129,8 @@ impl System<'_> {
                 if has_resolved(self.host) {
                     self.run("systemctl", &["start", RESOLVED])?;
                 }
+                // One that was started often would be refused; one that never ran has nothing to forget.
+                let _ = self.run("systemctl", &["reset-failed", unit]);
                 // Reads its files anew, whether it ran or not.
                 self.run("systemctl", &["restart", unit])?;
                 // Those that do not come up by themselves do so here.
@@ -157,32 +163,102 @@ impl System<'_> {
         });
         let begun = Instant::now();
         let mut first_seen = None;
+        // What was there before goes away while the program takes over: once is not enough.
+        let mut was_whole = false;
         loop {
             self.observer.require_running()?;
             let interfaces = probe_interfaces(self.host);
-            match Readiness::of(&interfaces, connections) {
-                Readiness::Whole => return Ok(()),
+            let taken: Vec<Interface> = interfaces
+                .iter()
+                .filter(|interface| self.has_taken_over(interface, connections))
+                .cloned()
+                .collect();
+            let is_late = begun.elapsed() >= wait;
+            match Readiness::of(&taken, connections) {
+                Readiness::Whole if was_whole || is_late => return Ok(()),
+                Readiness::Whole => was_whole = true,
                 Readiness::WithoutIpv4 => {
                     let since = *first_seen.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= GRACE {
+                    if since.elapsed() >= GRACE || is_late {
                         return Ok(());
                     }
                 }
-                Readiness::None if begun.elapsed() >= wait => {
+                Readiness::None if is_late => {
                     let states = interfaces.iter().map(|interface| state(interface, connections));
                     return Err(NetworkError::NoRoute {
                         waited: wait,
                         states: states.collect(),
                     });
                 }
-                Readiness::None => {}
+                Readiness::None => was_whole = false,
             }
             std::thread::sleep(POLL_INTERVAL);
         }
     }
 
+    /// Whether what an interface has comes from one of the connections, not from what it had before.
+    fn has_taken_over(&self, interface: &Interface, connections: &[Connection]) -> bool {
+        let own = connections
+            .iter()
+            .filter(|connection| connection.is_for(interface));
+        match self.backend {
+            Backend::Networkd => own.count() > 0 && self.networkd_has_configured(interface),
+            // A profile for every interface does what NetworkManager does without one.
+            Backend::NetworkManager => {
+                let own: Vec<_> = own.collect();
+                let is_any = |connection: &&Connection| connection.device == DeviceSelector::Any;
+                own.iter().any(is_any) || !own.is_empty() && self.is_active(&own)
+            }
+        }
+    }
+
+    /// systemd-networkd's opinion of an interface, in `run/systemd/netif/links`. What it has from elsewhere it drops
+    /// when it begins with one of our files.
+    fn networkd_has_configured(&self, interface: &Interface) -> bool {
+        let index = self
+            .host
+            .join("sys/class/net")
+            .join(&interface.name)
+            .join("ifindex");
+        let index = fs::read_to_string(index).unwrap_or_default();
+        let links = self.host.join("run/systemd/netif/links");
+        let state = fs::read_to_string(links.join(index.trim())).unwrap_or_default();
+        let value = |name: &str| {
+            state
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .unwrap_or_default()
+        };
+        value("NETWORK_FILE=").contains("/10-osmith-")
+            && matches!(value("ADMIN_STATE="), "configuring" | "configured")
+    }
+
+    /// Whether NetworkManager says that one of the connections is up.
+    fn is_active(&self, connections: &[&Connection]) -> bool {
+        let arguments = [
+            "--terse",
+            "--fields",
+            "UUID,STATE",
+            "connection",
+            "show",
+            "--active",
+        ];
+        let Ok(lines) = self.lines_of("nmcli", &arguments) else {
+            return false;
+        };
+        connections.iter().any(|connection| {
+            let expected = format!("{}:activated", uuid_of(connection));
+            lines.contains(&expected)
+        })
+    }
+
     /// Runs a program of the image to its end.
     fn run(&self, program: &str, arguments: &[&str]) -> Result<(), NetworkError> {
+        self.lines_of(program, arguments).map(drop)
+    }
+
+    /// The same, and what it says.
+    fn lines_of(&self, program: &str, arguments: &[&str]) -> Result<Vec<String>, NetworkError> {
         let command = format!("{program} {}", arguments.join(" "));
         let mut said = Vec::new();
         let path = self.host.join("usr/bin").join(program);
@@ -192,12 +268,16 @@ impl System<'_> {
             || self.observer.interrupted(),
         );
         let reason = match ended {
-            Ok(status) if status.success() => return Ok(()),
+            Ok(status) if status.success() => return Ok(said),
             Ok(status) => {
-                let last = said.iter().rev().find(|line| !line.trim().is_empty());
-                match last {
-                    Some(line) => format!("{} ({status})", osmith_report::printable(line.trim())),
-                    None => status.to_string(),
+                let lines = said
+                    .iter()
+                    .map(|line| line.trim())
+                    .filter(|line| !line.is_empty());
+                let lines: Vec<String> = lines.take(REASON_LINES).map(osmith_report::printable).collect();
+                match lines.is_empty() {
+                    true => status.to_string(),
+                    false => format!("{} ({status})", lines.join("; ")),
                 }
             }
             Err(ProcessError::Interrupted) => return Err(Interrupted.into()),
@@ -219,8 +299,8 @@ impl Readiness {
     fn of(interfaces: &[Interface], connections: &[Connection]) -> Self {
         let needs_route = connections.iter().any(Connection::may_bring_default_route);
         let is_ready = |interface: &&Interface| match needs_route {
-            true => interface.has_default_route,
-            false => interface.has_ipv4 || interface.has_ipv6,
+            true => has_address(interface) && interface.has_default_route,
+            false => has_address(interface),
         };
         let mut readiness = Readiness::None;
         for interface in interfaces.iter().filter(is_ready) {
@@ -237,19 +317,43 @@ impl Readiness {
     }
 }
 
+fn has_address(interface: &Interface) -> bool {
+    interface.has_ipv4 || interface.has_ipv6
+}
+
 /// `ens4: up, no address from DHCP`.
 fn state(interface: &Interface, connections: &[Connection]) -> String {
     let own: Vec<_> = connections
         .iter()
         .filter(|connection| connection.is_for(interface))
         .collect();
-    let has_address = interface.has_ipv4 || interface.has_ipv6;
     let asks_dhcp = own.iter().any(|connection| connection.ipv4 == Ipv4::Dhcp);
     match own.is_empty() {
-        true => format!("{interface}, not configured"),
-        false if interface.has_carrier && !has_address && asks_dhcp => format!("{interface} from DHCP"),
+        true => format!("{interface}, not asked for"),
+        false if interface.has_carrier && !has_address(interface) && asks_dhcp => {
+            format!("{interface} from DHCP")
+        }
         false => interface.to_string(),
     }
+}
+
+/// Files of an earlier call may be for the same interfaces, and come first.
+fn remove_earlier(host: &Path) -> Result<(), NetworkError> {
+    let folders = [
+        ("run/systemd/network", ".network"),
+        ("run/NetworkManager/system-connections", ".nmconnection"),
+    ];
+    for (folder, ending) in folders {
+        let entries = fs::read_dir(host.join(folder)).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            let is_ours = path.to_string_lossy().ends_with(ending)
+                && fs::read(&path).is_ok_and(|text| text.starts_with(HEAD.as_bytes()));
+            if is_ours {
+                fs::remove_file(&path).map_err(|source| NetworkError::Write { path, source })?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn write(host: &Path, file: &ConfigurationFile) -> Result<(), NetworkError> {
@@ -344,40 +448,4 @@ fn names_servers(host: &Path) -> bool {
     }
 }
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn interface(name: &str) -> Interface {
-        Interface {
-            name: name.to_owned(),
-            mac: None,
-            is_hardware: true,
-            is_up: true,
-            has_carrier: true,
-            has_ipv4: false,
-            has_ipv6: false,
-            has_default_route: false,
-        }
-    }
-
-    #[test]
-    fn a_route_by_ipv6_alone_is_not_the_whole() {
-        let dhcp = [Connection::automatic(DeviceSelector::Any)];
-        let mut ens3 = interface("ens3");
-        assert_eq!(Readiness::of(&[ens3.clone()], &dhcp), Readiness::None);
-        (ens3.has_ipv6, ens3.has_default_route) = (true, true);
-        assert_eq!(Readiness::of(&[ens3.clone()], &dhcp), Readiness::WithoutIpv4);
-        ens3.has_ipv4 = true;
-        assert_eq!(
-            Readiness::of(&[interface("ens4"), ens3.clone()], &dhcp),
-            Readiness::Whole
-        );
-        let isolated = [Connection {
-            has_default_route: false,
-            ..Connection::automatic(DeviceSelector::Any)
-        }];
-        ens3.has_default_route = false;
-        assert_eq!(Readiness::of(&[ens3.clone()], &dhcp), Readiness::None);
-        assert_eq!(Readiness::of(&[ens3], &isolated), Readiness::Whole);
-    }
-}
+mod tests;

@@ -124,9 +124,10 @@ impl Connection {
             Ipv4::Disabled => false,
         };
         let by_ipv6 = match self.ipv6 {
-            Ipv6::Auto | Ipv6::Dhcp => true,
+            Ipv6::Auto => true,
             Ipv6::Static { gateway, .. } => gateway.is_some(),
-            Ipv6::LinkLocal | Ipv6::Disabled => false,
+            // DHCP for IPv6 knows no gateways, and NetworkManager does not listen to routers then.
+            Ipv6::Dhcp | Ipv6::LinkLocal | Ipv6::Disabled => false,
         };
         let by_route = self.routes.iter().any(|route| route.target.prefix == 0);
         self.has_default_route && (by_ipv4 || by_ipv6) || by_route

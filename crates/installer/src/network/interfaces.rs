@@ -199,7 +199,7 @@ impl Connection {
         match &self.device {
             DeviceSelector::Any | DeviceSelector::Link | DeviceSelector::Boot => true,
             DeviceSelector::Name(name) => *name == interface.name,
-            DeviceSelector::Mac(mac) => interface.mac == Some(*mac),
+            DeviceSelector::Mac(mac) => interface.mac == Some(self.cloned_mac.unwrap_or(*mac)),
         }
     }
 }

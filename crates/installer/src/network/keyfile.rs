@@ -5,15 +5,13 @@ use std::net::IpAddr;
 
 use osmith_image::Sha256Digest;
 
-use super::{Connection, DeviceSelector, Ipv4, Ipv6};
-
-const HEAD: &str = "# Made by osmith's installer.\n";
+use super::{Connection, DeviceSelector, HEAD, Ipv4, Ipv6};
 
 /// The text of the keyfile.
 pub(super) fn render(connection: &Connection) -> String {
     let settings = settings(connection);
     let uuid = uuid_of(connection);
-    let id = escape(&connection.name());
+    let id = connection.name();
     format!("{HEAD}[connection]\nid={id}\nuuid={uuid}\ntype=ethernet\n{settings}")
 }
 
@@ -77,7 +75,7 @@ fn write_ipv4(text: &mut String, connection: &Connection) {
                 line(text, "dhcp-hostname", name);
             }
             if let Some(class) = &connection.dhcp_class {
-                line(text, "dhcp-vendor-class-identifier", escape(class));
+                line(text, "dhcp-vendor-class-identifier", class);
             }
             write_limits(text, connection, connection.takes_ipv4_dns);
         }
@@ -162,12 +160,4 @@ fn write_routes(text: &mut String, connection: &Connection, is_ipv4: bool) {
 
 fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
     let _ = writeln!(text, "{name}={value}");
-}
-
-/// A text as a value: blanks at its start would be dropped, and a backslash begins a sequence.
-fn escape(value: &str) -> String {
-    let escaped = value.replace('\\', "\\\\");
-    let rest = escaped.trim_start_matches(' ');
-    let blanks = escaped.len() - rest.len();
-    format!("{}{rest}", "\\s".repeat(blanks))
 }

@@ -180,7 +180,9 @@ impl Reader {
         }
         let hostname_words = ("it is no name of a machine", "--hostname=web1.example.org");
         let class_of = |text: &str| {
-            let is_sound = !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+            // What systemd-networkd takes, and needs no quoting in a keyfile.
+            let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && !b"\"'\\".contains(&byte);
+            let is_sound = !text.is_empty() && text.trim() == text && text.bytes().all(is_plain);
             is_sound.then(|| text.to_owned())
         };
         Connection {
@@ -201,7 +203,7 @@ impl Reader {
                 "--dhcpclass",
                 line.dhcp_class.as_deref(),
                 class_of,
-                ("it has characters that are not ASCII", "--dhcpclass=kickstart"),
+                ("it is empty, or has characters other than printable ASCII without quotes and backslashes", "--dhcpclass=kickstart"),
             ),
             has_default_route: !line.no_default_route,
             takes_ipv4_dns: !line.no_dns && !line.ipv4_ignores_dns,

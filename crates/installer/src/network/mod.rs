@@ -31,3 +31,6 @@ pub use files::{Backend, ConfigurationFile, ImageFolders, Place, configuration_f
 pub use from_boot::connections_of;
 pub use interfaces::{Interface, probe_interfaces};
 pub use line::{LineError, LineProblem, NetworkLine};
+
+/// The first line of every file that is made here, by which it is found again.
+const HEAD: &str = "# Made by osmith's installer.\n";

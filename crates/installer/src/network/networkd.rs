@@ -3,10 +3,8 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Connection, DeviceSelector, Ipv4, Ipv6};
+use super::{Connection, DeviceSelector, HEAD, Ipv4, Ipv6};
 use crate::boot_options::InterfaceName;
-
-const HEAD: &str = "# Made by osmith's installer.\n";
 
 /// The text of the `.network` file.
 pub(super) fn render(connection: &Connection) -> String {

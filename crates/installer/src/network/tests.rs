@@ -59,7 +59,7 @@ fn kickstart_lines() {
         line(|line| {
             line.device = text("52-54-00-AA-BB-CC");
             line.no_ipv6 = true;
-            line.dhcp_class = text(" a;b\\c");
+            line.dhcp_class = text("a;b c");
             line.hostname = text("web1.example.org");
             line.no_dns = true;
             line.no_default_route = true;
