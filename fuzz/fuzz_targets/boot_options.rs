@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use osmith_installer::boot_options::BootOptions;
+use osmith_installer::network::{Backend, Place, configuration_files, connections_of};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else {
@@ -14,6 +15,21 @@ fuzz_target!(|data: &[u8]| {
             assert!(options.kickstart.len() <= text.len());
             for source in &options.kickstart {
                 assert!(!source.to_string().is_empty());
+            }
+            let connections = connections_of(&options);
+            for backend in [Backend::NetworkManager, Backend::Networkd] {
+                let names = &options.interface_names;
+                for file in configuration_files(&connections, names, backend, Place::Live) {
+                    let text = String::from_utf8(file.bytes).expect("text");
+                    let is_sound = |line: &str| {
+                        line.is_empty()
+                            || line.starts_with('#')
+                            || line.starts_with('[') && line.ends_with(']')
+                            || line.contains('=')
+                    };
+                    assert!(text.lines().all(is_sound), "{text}");
+                    assert_eq!(file.path.components().count(), 4);
+                }
             }
         }
         Err(error) => {

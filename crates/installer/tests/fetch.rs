@@ -398,9 +398,7 @@ impl Drop for Disk {
 }
 
 fn run(program: &str, arguments: &[&dyn AsRef<std::ffi::OsStr>]) {
-    let Some(program) = oracle::require(program) else {
-        panic!("{program} is missing");
-    };
+    let program = oracle::require(program).expect("it was looked for before");
     let output = Command::new(program)
         .args(arguments.iter().map(|argument| argument.as_ref()))
         .output()
@@ -432,7 +430,9 @@ fn machine(labels: &[(&str, &Path)]) -> tempfile::TempDir {
 
 #[test]
 fn file_systems_of_devices() {
-    if !oracle::require_root("mounting") || oracle::require("losetup").is_none() {
+    let programs = ["losetup", "mkfs.ext4", "mkfs.erofs"];
+    let is_missing = |program: &&str| oracle::require(program).is_none();
+    if !oracle::require_root("mounting") || programs.iter().any(is_missing) {
         return;
     }
     let ext4 = Disk::new(|image, files| {

@@ -57,6 +57,13 @@ pub struct SourceError {
     pub example: &'static str,
 }
 
+impl KickstartSource {
+    /// Whether it is elsewhere.
+    pub fn needs_network(&self) -> bool {
+        matches!(self, KickstartSource::Url(_))
+    }
+}
+
 const URL_EXAMPLE: &str = "inst.ks=https://server.example.org/ks.cfg";
 const DEVICE_EXAMPLE: &str = "inst.ks=hd:LABEL=KICKSTART:/ks.cfg";
 

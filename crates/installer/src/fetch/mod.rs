@@ -94,11 +94,7 @@ impl<'a> Fetcher<'a> {
             match self.fetch(source) {
                 Ok(fetched) => return Ok(fetched),
                 Err(FetchError::Interrupted(interrupted)) => return Err(interrupted.into()),
-                Err(error) => {
-                    let text = format!("{source}: {error}");
-                    self.note(Severity::Warning, text);
-                    failures.push((source.clone(), error));
-                }
+                Err(error) => failures.push((source.clone(), error)),
             }
         }
         match (failures.len(), failures.pop()) {
@@ -152,7 +148,10 @@ impl<'a> Fetcher<'a> {
 
     fn fetch_waiting(&self, source: &KickstartSource, wait: Duration) -> Result<Fetched, FetchError> {
         self.observer.require_running()?;
-        self.note(Severity::Note, format!("fetching {source}"));
+        self.observer.observe(Event::Message {
+            severity: Severity::Note,
+            text: format!("fetching {source}"),
+        });
         let bytes = match source {
             KickstartSource::Url(url) => self.fetch_url(url)?,
             KickstartSource::File { path } => self.read_file(path)?,
@@ -267,10 +266,6 @@ impl<'a> Fetcher<'a> {
             self.observer.require_running()?;
             std::thread::sleep(POLL_INTERVAL);
         }
-    }
-
-    fn note(&self, severity: Severity, text: String) {
-        self.observer.observe(Event::Message { severity, text });
     }
 }
 

@@ -97,10 +97,19 @@ impl System<'_> {
         if network.connections.iter().any(needs_carrier) {
             interfaces = self.wait_for_carrier(interfaces)?;
         }
-        let connections = network.connections.iter();
-        connections
-            .map(|connection| connection.resolve(&interfaces, network.boot_mac))
-            .collect()
+        let mut resolved: Vec<Connection> = Vec::new();
+        for connection in &network.connections {
+            let connection = connection.resolve(&interfaces, network.boot_mac)?;
+            // systemd-networkd reads one file for an interface.
+            match resolved
+                .iter_mut()
+                .find(|earlier| earlier.device == connection.device)
+            {
+                Some(earlier) => earlier.add(connection),
+                None => resolved.push(connection),
+            }
+        }
+        Ok(resolved)
     }
 
     /// Interfaces that are turned off do not know whether they have a carrier.

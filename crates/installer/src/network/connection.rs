@@ -133,6 +133,28 @@ impl Connection {
         self.has_default_route && (by_ipv4 || by_ipv6) || by_route
     }
 
+    /// Adds what another connection for the same interface says: each kind of address once, the later one of two.
+    pub(super) fn add(&mut self, other: Connection) {
+        if other.ipv4 != Ipv4::Disabled {
+            self.ipv4 = other.ipv4;
+        }
+        if other.ipv6 != Ipv6::Disabled {
+            self.ipv6 = other.ipv6;
+        }
+        for server in other.nameservers {
+            if !self.nameservers.contains(&server) {
+                self.nameservers.push(server);
+            }
+        }
+        self.search.extend(other.search);
+        self.routes.extend(other.routes);
+        self.mtu = other.mtu.or(self.mtu);
+        self.cloned_mac = other.cloned_mac.or(self.cloned_mac);
+        self.dhcp_hostname = other.dhcp_hostname.or(self.dhcp_hostname.take());
+        self.dhcp_class = other.dhcp_class.or(self.dhcp_class.take());
+        self.has_default_route |= other.has_default_route;
+    }
+
     /// What it is called: the interface, or its address.
     pub fn name(&self) -> String {
         match &self.device {

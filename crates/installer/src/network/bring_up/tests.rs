@@ -3,6 +3,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use osmith_report::Silent;
 
 use super::*;
+use crate::boot_options::BootOptions;
+use crate::network::{Ipv6, connections_of};
 
 fn interface(name: &str) -> Interface {
     Interface {
@@ -132,9 +134,15 @@ fn networkd_is_restarted_with_our_files() {
     for (name, text) in [("10-osmith-a.network", HEAD), ("20-own.network", "[Match]\n")] {
         fs::write(live.path("run/systemd/network").join(name), text).unwrap();
     }
-    let wanted = Connection::automatic(DeviceSelector::Link);
-    let connections = live.bring_up(Backend::Networkd, vec![wanted]).unwrap();
+    let options =
+        BootOptions::parse("ip=192.0.2.10::192.0.2.1:24 ip=[2001:db8::10]:::64::ens3:none").unwrap();
+    let connections = live
+        .bring_up(Backend::Networkd, connections_of(&options))
+        .unwrap();
+    assert_eq!(connections.len(), 1);
     assert_eq!(connections[0].name(), "ens3");
+    assert!(matches!(connections[0].ipv4, Ipv4::Static { .. }));
+    assert!(matches!(connections[0].ipv6, Ipv6::Static { .. }));
     assert_eq!(
         live.calls(),
         "systemctl start systemd-resolved.service\nsystemctl reset-failed systemd-networkd.service\nsystemctl restart systemd-networkd.service\n"
