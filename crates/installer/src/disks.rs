@@ -19,6 +19,9 @@ const SECTOR_BYTES: u64 = 512;
 /// What is looked at, at either end.
 const END_BYTES: u64 = 1 << 20;
 
+/// What is on a disk that nobody knows: what `zerombr` is for.
+pub const UNKNOWN_CONTENTS: &str = "data";
+
 /// A disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Disk {

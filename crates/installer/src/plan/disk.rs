@@ -4,7 +4,7 @@
 use osmith_kickstart::{Clear, Clearpart, DiskChoice, Kickstart, Position};
 
 use super::problems::Problems;
-use crate::disks::{self, Disk, DiskContents};
+use crate::disks::{self, Disk, DiskContents, UNKNOWN_CONTENTS};
 
 /// A disk that a command names.
 struct Named<'a> {
@@ -177,7 +177,11 @@ fn require_free(kickstart: &Kickstart, disk: &Disk, problems: &mut Problems) -> 
             ),
             "osmith installs onto whole disks: write clearpart --all --initlabel to give up all that is on it",
         ),
-        DiskContents::Other(_) if clears_all(clearpart, disk) && initialises => return Some(()),
+        DiskContents::Other(what)
+            if initialises && (what == UNKNOWN_CONTENTS || gives_up_all(clearpart, disk)) =>
+        {
+            return Some(());
+        }
         DiskContents::Other(what) => {
             problems.refuse(
                 place,
@@ -191,21 +195,23 @@ fn require_free(kickstart: &Kickstart, disk: &Disk, problems: &mut Problems) -> 
     None
 }
 
+/// Whether the file gives up whatever is on the disk.
+fn gives_up_all(clearpart: Option<&Clearpart>, disk: &Disk) -> bool {
+    clearpart.is_some_and(|command| {
+        let names = &command.drives;
+        command.clear == Clear::All && (names.is_empty() || names.iter().any(|name| disk.is_called(name)))
+    })
+}
+
+/// Whether the file gives up all partitions of the disk, one by one if need be.
 fn clears_all(clearpart: Option<&Clearpart>, disk: &Disk) -> bool {
-    let Some(command) = clearpart else {
-        return disk.partitions.is_empty();
+    let is_listed = |partition: &String| match clearpart.map(|command| &command.clear) {
+        Some(Clear::List(names)) => names
+            .iter()
+            .any(|name| name.trim_start_matches("/dev/") == partition),
+        _ => false,
     };
-    let is_meant = command.drives.is_empty() || command.drives.iter().any(|name| disk.is_called(name));
-    disk.partitions.is_empty()
-        || match &command.clear {
-            Clear::All => is_meant,
-            Clear::List(names) => {
-                let bare = |name: &String| name.trim_start_matches("/dev/").to_owned();
-                let names: Vec<_> = names.iter().map(bare).collect();
-                disk.partitions.iter().all(|partition| names.contains(partition))
-            }
-            Clear::Linux | Clear::None => false,
-        }
+    gives_up_all(clearpart, disk) || disk.partitions.iter().all(is_listed)
 }
 
 /// Says of which disks Kickstart elsewhere would erase that they are left alone.

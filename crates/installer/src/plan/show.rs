@@ -7,6 +7,7 @@ use osmith_kickstart::{End, Section};
 
 use super::Installation;
 use super::layout::Request;
+use crate::network::{Connection, Ipv4, Ipv6};
 
 impl fmt::Display for Installation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,6 +98,7 @@ impl Installation {
         };
         let optional = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
         add("host name", optional(&configuration.hostname));
+        add("network", self.connections.iter().map(connection).collect());
         add(
             "accounts",
             configuration.users.iter().map(|user| user.name.clone()).collect(),
@@ -130,6 +132,20 @@ impl Installation {
         );
         settings
     }
+}
+
+fn connection(connection: &Connection) -> String {
+    let ipv4 = match connection.ipv4 {
+        Ipv4::Dhcp => Some("DHCP".to_owned()),
+        Ipv4::Static { address, prefix, .. } => Some(format!("{address}/{prefix}")),
+        Ipv4::Disabled => None,
+    };
+    let ipv6 = match connection.ipv6 {
+        Ipv6::Static { address, prefix, .. } => Some(format!("{address}/{prefix}")),
+        Ipv6::Auto | Ipv6::Dhcp | Ipv6::LinkLocal | Ipv6::Disabled => None,
+    };
+    let addresses: Vec<_> = ipv4.into_iter().chain(ipv6).collect();
+    format!("{} ({})", connection.name(), addresses.join(" and "))
 }
 
 impl fmt::Display for Request {
