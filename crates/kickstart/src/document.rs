@@ -253,7 +253,7 @@ impl<'i> Document<'i> {
         let Reading {
             problems, dialect, ..
         } = &mut self.reading;
-        let arguments = match spec.is_free {
+        let arguments = match spec.free_in.contains(dialect) {
             true => Arguments::free(&line, words),
             false => arguments::parse(&line, spec, words, *dialect, problems),
         };

@@ -124,7 +124,7 @@ impl Reading {
             return self.problems.add(Level::Error, line, span, message, remedy);
         }
         self.note_conflicts(spec, line, &name, &span);
-        let arguments = match spec.is_free {
+        let arguments = match spec.free_in.contains(&self.dialect) {
             true => Arguments::free(line, words),
             false => arguments::parse(line, spec, words, self.dialect, &mut self.problems),
         };

@@ -25,8 +25,8 @@ pub(crate) struct CommandSpec {
     pub(crate) removed: &'static [RemovedOption],
     /// The words that belong to no option.
     pub(crate) words: WordBounds,
-    /// Whether its words follow no rules that are checked here.
-    pub(crate) is_free: bool,
+    /// The dialects in which its words follow no rules that are checked here.
+    pub(crate) free_in: &'static [Dialect],
     /// Whether an unknown option counts as a word: valid, though nonsense.
     pub(crate) takes_unknown: bool,
     /// Whether it adds up; else a second one takes the place of the first.
@@ -127,7 +127,7 @@ impl CommandSpec {
                 most: 0,
                 what: "",
             },
-            is_free: false,
+            free_in: NO_DIALECT,
             takes_unknown: false,
             adds_up: false,
             standing: Standing::Done,
@@ -154,10 +154,11 @@ impl CommandSpec {
     }
 
     const fn free(self) -> Self {
-        CommandSpec {
-            is_free: true,
-            ..self
-        }
+        self.free_in(BOTH)
+    }
+
+    const fn free_in(self, free_in: &'static [Dialect]) -> Self {
+        CommandSpec { free_in, ..self }
     }
 
     const fn taking_unknown(self) -> Self {

@@ -1,7 +1,6 @@
 //! Rules of commands that are not carried out: a file that breaks them is wrong all the same.
 
 use crate::arguments::Arguments;
-use crate::problem::Level;
 use crate::reading::Reading;
 
 /// Reports an error unless the condition holds.
@@ -134,56 +133,4 @@ pub(crate) fn realm(at: &Arguments<'_>, reading: &mut Reading) {
         }
     }
     require(realms == 1, at, "realm join needs one realm", reading);
-}
-
-/// A command without effect in RHEL 10; RHEL 9 checks its options.
-pub(crate) fn module(at: &Arguments<'_>, reading: &mut Reading) {
-    checked(
-        at,
-        &["--name", "--stream"],
-        &["--disable"],
-        Some("--name"),
-        reading,
-    );
-}
-
-/// A command without effect in RHEL 10; RHEL 9 checks its options.
-pub(crate) fn vnc(at: &Arguments<'_>, reading: &mut Reading) {
-    checked(at, &["--password", "--host", "--port"], &[], None, reading);
-}
-
-/// Checks words that are options with values or flags, for RHEL 9.
-fn checked(
-    at: &Arguments<'_>,
-    texts: &[&str],
-    flags: &[&str],
-    required: Option<&str>,
-    reading: &mut Reading,
-) {
-    if reading.dialect != crate::Dialect::Rhel9 {
-        return;
-    }
-    let mut found = false;
-    let mut words = at.words.iter();
-    while let Some(word) = words.next() {
-        let (name, value) = match word.text.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (word.text.as_str(), None),
-        };
-        let is_text = texts.contains(&name);
-        found |= Some(name) == required;
-        let is_right = match (is_text, flags.contains(&name)) {
-            (true, _) => value.is_some() || words.next().is_some_and(|value| !value.text.starts_with("--")),
-            (false, is_flag) => is_flag && value.is_none(),
-        };
-        if !is_right {
-            let message = format!("{} does not take '{name}' so", at.command.text);
-            reading
-                .problems
-                .add(Level::Error, at.line, word.span.clone(), message, "");
-        }
-    }
-    if let Some(required) = required.filter(|_| !found) {
-        reading.error(at, "", format!("{} needs {required}", at.command.text), "");
-    }
 }

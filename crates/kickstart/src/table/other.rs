@@ -85,11 +85,23 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .free()
         .removed_in(TEN)
         .ignored(PACKAGE_SOURCE),
-    CommandSpec::new(&["module"], other::module)
+    CommandSpec::new(&["module"], nothing)
         .many()
-        .free()
-        .ignored("a source of packages has no effect: the image's Containerfile chooses streams"),
-    CommandSpec::new(&["vnc"], other::vnc).free().ignored(NO_EFFECT),
+        .free_in(TEN)
+        .ignored("a source of packages has no effect: the image's Containerfile chooses streams")
+        .options(&[&[
+            text(&["--name"]).required(),
+            text(&["--stream"]),
+            flag(&["--disable"]),
+        ]]),
+    CommandSpec::new(&["vnc"], nothing)
+        .free_in(TEN)
+        .ignored(NO_EFFECT)
+        .options(&[&[
+            text(&["--password"]).secret(),
+            text(&["--host"]),
+            text(&["--port"]),
+        ]]),
     CommandSpec::new(&["rdp"], nothing)
         .only(TEN)
         .ignored(NO_EFFECT)
