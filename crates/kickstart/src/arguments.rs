@@ -24,6 +24,9 @@ pub(crate) enum Value {
     Optional(Option<String>),
 }
 
+/// Stands for the first word that belongs to no option where an option's name is wanted.
+pub(crate) const WORD: &str = "word";
+
 /// An option that was given.
 #[derive(Debug)]
 struct Given {
@@ -144,8 +147,13 @@ impl<'l> Arguments<'l> {
         list
     }
 
-    /// Where an option is, or the command if it is not.
+    /// Where an option is, or the command if it is not; for [`WORD`] the first word.
     pub(crate) fn span(&self, option: &str) -> Range<usize> {
+        if option == WORD
+            && let Some(word) = self.words.first()
+        {
+            return word.span.clone();
+        }
         match self.last(option) {
             Some(given) => given.span.clone(),
             None => self.command.span.clone(),

@@ -111,7 +111,11 @@ impl Reading {
         if !spec.dialects.contains(&self.dialect) {
             let message = format!("there is no command '{name}' in {}", self.dialect);
             let known: Vec<_> = spec.dialects.iter().map(Dialect::to_string).collect();
-            let remedy = format!("it is in {}", known.join(" and "));
+            let instead = match name.as_str() {
+                "bootc" => "; write ostreecontainer --url=…",
+                _ => "",
+            };
+            let remedy = format!("it is in {}{instead}", known.join(" and "));
             return self.problems.add(Level::Error, line, span, message, remedy);
         }
         if spec.removed_in.contains(&self.dialect) {

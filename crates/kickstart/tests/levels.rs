@@ -180,6 +180,17 @@ fn each_thing_has_its_level() {
 }
 
 #[test]
+fn the_documented_file_is_right() {
+    let page = include_str!("../../../docs/kickstart.md");
+    let file = page
+        .split("```")
+        .find(|block| block.starts_with("\nbootc "))
+        .expect("docs/kickstart.md has a file");
+    let parsed = parsed(file);
+    assert!(parsed.is_accepted(View::Installer, true), "{:?}", parsed.problems);
+}
+
+#[test]
 fn who_asks_decides_what_is_accepted() {
     for (text, language, installer) in [
         ("text", true, true),

@@ -1,7 +1,7 @@
 //! Root, users, groups and keys.
 
 use super::id;
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, WORD};
 use crate::model::{Group, GroupOfUser, Password, Rootpw, SshKey, User};
 use crate::reading::Reading;
 
@@ -182,7 +182,12 @@ pub(crate) fn sshkey(at: &Arguments<'_>, reading: &mut Reading) {
     let key = at.word().unwrap_or_default().trim().to_owned();
     if key.is_empty() || key.chars().any(char::is_control) || !key.contains(' ') {
         let message = "this is no line for authorized_keys";
-        reading.unsupported(at, "", message, "write the type, the key and a comment in quotes");
+        reading.unsupported(
+            at,
+            WORD,
+            message,
+            "write the type, the key and a comment in quotes",
+        );
     }
     if reading.is_used_again("key", &format!("{user} {key}")) {
         let message = format!("{user} has this key already");

@@ -1,7 +1,7 @@
 //! Requests for space: what partitions, logical volumes and arrays have in common, and `part` and `mount`.
 
 use super::{natural, positive};
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, WORD};
 use crate::model::{Encryption, Mount, Partition, Reformat, Storage, Target};
 use crate::reading::Reading;
 
@@ -252,7 +252,7 @@ pub(super) fn target(at: &Arguments<'_>, reading: &mut Reading) -> Option<Target
             None => {
                 let message = format!("'{word}' is no mount point");
                 let remedy = "write an absolute path, swap, pv.N, raid.N, biosboot, prepboot or none";
-                reading.unsupported(at, "", message, remedy);
+                reading.unsupported(at, WORD, message, remedy);
                 return None;
             }
         },
@@ -283,20 +283,25 @@ pub(super) fn note_target(target: &Target, at: &Arguments<'_>, reading: &mut Rea
         Target::Path(path) => {
             if reading.is_used_again("path", path) {
                 let message = format!("there is a request for {path} already");
-                reading.unsupported(at, "", message, "keep one of them");
+                reading.unsupported(at, WORD, message, "keep one of them");
             }
         }
         Target::PhysicalVolume(name) | Target::RaidMember(name) | Target::BtrfsMember(name) => {
             if reading.is_used_again("member", name) {
                 let message = format!("there is a request for {name} already");
-                reading.unsupported(at, "", message, "give each its own name");
+                reading.unsupported(at, WORD, message, "give each its own name");
             }
             if matches!(target, Target::PhysicalVolume(_)) {
                 let message = "osmith cannot make logical volumes yet";
-                reading.unsupported(at, "", message, "use part with mount points");
+                reading.unsupported(at, WORD, message, "use part with mount points");
             } else {
                 let message = "osmith cannot make arrays of disks yet";
-                reading.unsupported(at, "", message, "use part with mount points, or RAID in hardware");
+                reading.unsupported(
+                    at,
+                    WORD,
+                    message,
+                    "use part with mount points, or RAID in hardware",
+                );
             }
         }
         Target::Swap | Target::BiosBoot | Target::PrepBoot | Target::Nothing => {}

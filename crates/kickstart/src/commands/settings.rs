@@ -1,6 +1,6 @@
 //! Language, keyboard, time, services, SELinux, the firewall, logs, and how the installation ends.
 
-use crate::arguments::{Arguments, comma_separated};
+use crate::arguments::{Arguments, WORD, comma_separated};
 use crate::model::{
     Display, DisplayMode, End, EndAction, Firewall, FirewallPort, Keyboard, Lang, Logging, Selinux,
     SelinuxMode, Services, TimeServer, Timesource, Timezone,
@@ -12,7 +12,7 @@ pub(crate) fn lang(at: &Arguments<'_>, reading: &mut Reading) {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@');
     if lang.is_empty() || !lang.chars().all(is_letter) {
         let message = format!("'{lang}' is no language");
-        reading.unsupported(at, "", message, "write a name such as en_US.UTF-8");
+        reading.unsupported(at, WORD, message, "write a name such as en_US.UTF-8");
     }
     if at.has("--addsupport") {
         let message = "--addsupport is ignored: languages belong to the image";
@@ -34,7 +34,7 @@ pub(crate) fn keyboard(at: &Arguments<'_>, reading: &mut Reading) {
         return reading.error(at, "", message, "write keyboard --vckeymap=us");
     }
     let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    for (option, keymap) in [("--vckeymap", &vc_keymap), ("", &layout)] {
+    for (option, keymap) in [("--vckeymap", &vc_keymap), (WORD, &layout)] {
         if let Some(keymap) = keymap
             && (keymap.is_empty() || !keymap.chars().all(is_letter))
         {
@@ -70,7 +70,7 @@ pub(crate) fn timezone(at: &Arguments<'_>, reading: &mut Reading) {
         && (zone.is_empty() || zone.starts_with('/') || !zone.chars().all(is_letter))
     {
         let message = format!("'{zone}' is no time zone");
-        reading.unsupported(at, "", message, "write a name such as Europe/Berlin or UTC");
+        reading.unsupported(at, WORD, message, "write a name such as Europe/Berlin or UTC");
     }
     reading.kickstart.timezone = Some(Timezone {
         position: at.position(),
