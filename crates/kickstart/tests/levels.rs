@@ -81,6 +81,7 @@ const HARMLESS: &[&str] = &[
     "user --name=ops\nuser --name=ops",
     "network --device=eth0\nnetwork --device=eth0",
     "lang en_US --addsupport=de_DE",
+    "part / --size=10 --passphrase=x",
 ];
 
 const TOO_MUCH: &[&str] = &[

@@ -197,13 +197,17 @@ pub(super) fn encryption(at: &Arguments<'_>, reading: &mut Reading) -> Option<Op
         reading.unsupported(at, "--escrowcert", message, "leave --escrowcert out");
     }
     if !at.has("--encrypted") {
+        if at.has("--passphrase") {
+            let message = "--passphrase without --encrypted: nothing is encrypted";
+            reading.warning(at, "--passphrase", message, "take it out");
+        }
         return Some(None);
     }
     reading.unsupported(
         at,
         "--encrypted",
         "osmith cannot encrypt disks yet",
-        "leave --encrypted out, or encrypt the disk's data in %post",
+        "leave --encrypted out",
     );
     let encryption = Encryption {
         passphrase: at.secret("--passphrase"),
