@@ -28,6 +28,7 @@ fn partition(contents: PartitionContents, min_bytes: u64) -> Partition {
         mountpoint: None,
         label: None,
         min_bytes,
+        mount_options: None,
         type_guid: None,
         name: None,
         guid: None,
@@ -44,6 +45,7 @@ fn mount(path: &str, contents: PartitionContents, min_bytes: u64) -> Partition {
 fn wanted() -> Vec<Partition> {
     let mut log = mount("/var/log", PartitionContents::Ext4, 64 * MIB);
     log.label = Some("logs".to_owned());
+    log.mount_options = Some("nodev,nosuid".to_owned());
     log.name = Some("all logs".to_owned());
     log.guid = Some("01234567-89ab-4cde-8f01-23456789abcd".to_owned());
     log.type_guid = Some("933ac7e1-2eb4-4f13-b844-0e14e2aef915".to_owned());
@@ -246,7 +248,7 @@ fn what_the_image_has_in_var_goes_where_it_is_mounted() {
     let fstab = cat(8, &format!("{etc}/fstab"));
     let uuid = |number| disk.partition(number).uuid.as_deref().unwrap();
     let expected = format!(
-        "# mine\nUUID={} /var ext4 defaults 0 2\nUUID={} /var/log ext4 defaults 0 2\n\
+        "# mine\nUUID={} /var ext4 defaults 0 2\nUUID={} /var/log ext4 nodev,nosuid 0 2\n\
          UUID={} none swap defaults 0 0\nUUID={} /exchange vfat defaults 0 2\n",
         uuid(3),
         uuid(4),

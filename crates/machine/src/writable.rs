@@ -16,7 +16,17 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
 /// A layer in memory: gone with the next start.
 pub(crate) fn in_memory(source: &str, lower: Layer, scratch: &Path) -> Result<DetachedMount> {
-    let memory = tmpfs("osmith", "0755", None)?;
+    in_memory_of(source, lower, scratch, None)
+}
+
+/// The same with at most so many bytes; half of the memory if nothing is said.
+pub(crate) fn in_memory_of(
+    source: &str,
+    lower: Layer,
+    scratch: &Path,
+    size_bytes: Option<u64>,
+) -> Result<DetachedMount> {
+    let memory = tmpfs("osmith", "0755", size_bytes)?;
     // An overlay does not take its upper layer from a mount that is attached nowhere on kernels before 6.15.
     let folder = scratch.join("upper");
     std::fs::create_dir_all(&folder).map_err(|error| OsError::from_io("create", folder.display(), &error))?;

@@ -12,6 +12,7 @@ pub mod network;
 pub mod process;
 pub mod sandbox;
 pub mod signals;
+pub mod swap;
 pub mod terminal;
 pub mod userns;
 pub mod verity;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! BootOptions ──connections_of──▶ Connection ──configuration_files──▶ files below run (live) or etc (installed)
-//! NetworkLine ──connection()────▶     │
+//! Kickstart ────plan────────────▶     │
 //!                                     └── bring_up: files, service, wait for a route
 //! ```
 //!
@@ -17,7 +17,6 @@ mod files;
 mod from_boot;
 mod interfaces;
 mod keyfile;
-mod line;
 mod networkd;
 #[cfg(test)]
 mod tests;
@@ -30,7 +29,6 @@ pub use error::NetworkError;
 pub use files::{Backend, ConfigurationFile, ImageFolders, Place, configuration_files};
 pub use from_boot::connections_of;
 pub use interfaces::{Interface, probe_interfaces};
-pub use line::{LineError, LineProblem, NetworkLine};
 
 /// The first line of every file that is made here, by which it is found again.
 const HEAD: &str = "# Made by osmith's installer.\n";

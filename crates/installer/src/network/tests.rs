@@ -4,6 +4,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::*;
+use osmith_kickstart::{NoIncludes, ParseOptions, parse};
+
 use crate::boot_options::BootOptions;
 
 /// What becomes of a kernel command line: the files of both programs.
@@ -24,14 +26,13 @@ fn all_files(connections: &[Connection], names: &[crate::boot_options::Interface
     text
 }
 
-fn line(change: impl FnOnce(&mut NetworkLine)) -> NetworkLine {
-    let mut line = NetworkLine::default();
-    change(&mut line);
-    line
-}
-
-fn text(value: &str) -> Option<String> {
-    Some(value.to_owned())
+/// The connections of a Kickstart file, and what is wrong with them.
+fn of_kickstart(lines: &str) -> (Vec<Connection>, String) {
+    let parsed = parse("ks.cfg", lines, &ParseOptions::default(), &mut NoIncludes);
+    let (connections, problems) = crate::plan::connections_of("ks.cfg", &parsed.kickstart);
+    let problems = parsed.problems.iter().chain(&problems);
+    let lines: Vec<_> = problems.map(|problem| format!("{problem}\n")).collect();
+    (connections, lines.concat())
 }
 
 #[test]
@@ -55,36 +56,16 @@ fn everything_that_a_command_line_can_say() {
 
 #[test]
 fn kickstart_lines() {
-    let lines = [
-        line(|line| {
-            line.device = text("52-54-00-AA-BB-CC");
-            line.no_ipv6 = true;
-            line.dhcp_class = text("a;b c");
-            line.hostname = text("web1.example.org");
-            line.no_dns = true;
-            line.no_default_route = true;
-            line.on_boot = Some(false);
-        }),
-        line(|line| {
-            line.device = text("ens4");
-            line.bootproto = text("static");
-            line.ip = text("192.0.2.10");
-            line.netmask = text("255.255.255.128");
-            line.gateway = text("192.0.2.1");
-            line.ipv6 = text("2001:db8::10/48");
-            line.ipv6_gateway = text("2001:db8::1");
-            line.nameservers = vec!["192.0.2.53".to_owned(), "2001:db8::53".to_owned()];
-            line.ipv4_dns_search = vec!["example.org".to_owned(), "example.com".to_owned()];
-            line.mtu = text("1400");
-        }),
-        line(|line| {
-            line.device = text("ens5");
-            line.no_ipv4 = true;
-            line.ipv6 = text("dhcp");
-            line.ipv6_ignores_dns = true;
-        }),
-    ];
-    let connections: Vec<Connection> = lines.iter().map(|line| line.connection().unwrap()).collect();
+    let (connections, problems) = of_kickstart(
+        "network --device=52:54:00:AA:BB:CC --noipv6 --dhcpclass=\"a;b c\" --hostname=web1.example.org --nodns \
+         --nodefroute --onboot=off\n\
+         network --device=ens4 --bootproto=static --ip=192.0.2.10 --netmask=255.255.255.128 --gateway=192.0.2.1 \
+         --ipv6=2001:db8::10/48 --ipv6gateway=2001:db8::1 --nameserver=192.0.2.53,2001:db8::53 \
+         --ipv4-dns-search=example.org,example.com --mtu=1400\n\
+         network --device=ens5 --noipv4 --ipv6=dhcp --ipv6-ignore-auto-dns\n\
+         network --hostname=web1\n",
+    );
+    assert_eq!(problems, "");
     insta::assert_snapshot!(all_files(&connections, &[]));
     let twice = [connections[2].clone(), connections[2].clone()];
     let files = configuration_files(&twice, &[], Backend::Networkd, Place::Installed);
@@ -95,36 +76,12 @@ fn kickstart_lines() {
 }
 
 #[test]
-fn a_line_that_only_names_the_machine_is_no_connection() {
-    assert!(line(|line| line.hostname = text("web1")).is_only_a_name());
-    assert!(!line(|line| line.device = text("ens3")).is_only_a_name());
-    let both = line(|line| {
-        line.hostname = text("web1");
-        line.bootproto = text("dhcp");
-    });
-    assert!(!both.is_only_a_name());
-}
-
-#[test]
-fn everything_wrong_with_a_line_is_said() {
-    let wrong = line(|line| {
-        line.bootproto = text("static");
-        line.device = text("a/b");
-        line.gateway = text("2001:db8::1");
-        line.netmask = text("255.0.255.0");
-        line.nameservers = vec!["dns".to_owned()];
-        line.ipv6 = text("192.0.2.1");
-        line.ipv6_gateway = text("x");
-        line.mtu = text("1");
-        line.hostname = text("a_b");
-        line.bind_to = text("name");
-        line.ipv4_dns_search = vec!["a b".to_owned()];
-        line.dhcp_class = text("ä");
-        line.others = vec![("--vlanid".to_owned(), "10".to_owned())];
-    });
-    insta::assert_snapshot!(wrong.connection().unwrap_err());
-    let unsupported = line(|line| line.bootproto = text("ibft"));
-    insta::assert_snapshot!(unsupported.connection().unwrap_err(), @"network --bootproto=ibft: it is not supported (right is: --bootproto=dhcp)");
+fn what_a_kickstart_line_cannot_be_is_said() {
+    let (_, problems) = of_kickstart(
+        "network --device=ens3 --bootproto=ibft\nnetwork --device=ens4 --bootproto=static --ip=192.0.2.1\n\
+         network --device=ens5 --dhcpclass=\u{e4}\nnetwork --device=bond0 --bondslaves=ens6,ens7\n",
+    );
+    insta::assert_snapshot!(problems);
 }
 
 /// A root folder with these interfaces: name, address, flags, carrier.

@@ -101,6 +101,14 @@ pub fn plan(file: &str, kickstart: &Kickstart, facts: &Facts) -> Result<Installa
     })
 }
 
+/// The connections of a file, and what is wrong with them beside what its language finds.
+pub fn connections_of(file: &str, kickstart: &Kickstart) -> (Vec<Connection>, Vec<Problem>) {
+    let mut problems = Problems::of(file);
+    let connections = network::connections(kickstart, &mut problems);
+    let found = problems.finish();
+    (connections, found.unwrap_or_else(|refusing| refusing))
+}
+
 impl Installation {
     /// Adds files of the machine.
     pub fn add_files(&mut self, files: impl IntoIterator<Item = SettingsFile>) {

@@ -13,15 +13,10 @@ pub(super) fn connections(kickstart: &Kickstart, problems: &mut Problems) -> Vec
 
 fn connection(network: &kickstart::Network, problems: &mut Problems) -> Connection {
     let place = Some(&network.position);
-    if network.protocol == BootProtocol::Ibft {
-        problems.refuse(
-            place,
-            "osmith does not read iBFT",
-            "write --bootproto=dhcp, or static with --ip",
-        );
-    }
-    if network.ethtool.is_some() {
-        problems.warn(place, "--ethtool has no effect", "configure it in %post");
+    let is_plain = |class: &String| class.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if network.dhcp_class.as_ref().is_some_and(|class| !is_plain(class)) {
+        let message = "--dhcpclass has letters that DHCP servers are not told";
+        problems.refuse(place, message, "write letters, digits and signs of ASCII");
     }
     let mut search = network.ipv4_dns_search.clone();
     let further = network.ipv6_dns_search.iter();
@@ -31,7 +26,7 @@ fn connection(network: &kickstart::Network, problems: &mut Problems) -> Connecti
             .cloned(),
     );
     Connection {
-        ipv4: ipv4(network, problems),
+        ipv4: ipv4(network),
         ipv6: ipv6(network),
         nameservers: if network.no_dns {
             Vec::new()
@@ -60,7 +55,7 @@ fn device(device: &NetworkDevice) -> DeviceSelector {
     }
 }
 
-fn ipv4(network: &kickstart::Network, problems: &mut Problems) -> Ipv4 {
+fn ipv4(network: &kickstart::Network) -> Ipv4 {
     match (
         network.no_ipv4,
         network.protocol,
@@ -73,12 +68,8 @@ fn ipv4(network: &kickstart::Network, problems: &mut Problems) -> Ipv4 {
             prefix,
             gateway: network.gateway,
         },
-        (false, BootProtocol::Static, ..) if network.ipv6.is_some() => Ipv4::Disabled,
-        (false, BootProtocol::Static, ..) => {
-            let remedy = "write --ip=192.0.2.10 --netmask=255.255.255.0";
-            problems.refuse(Some(&network.position), "a static network has no address", remedy);
-            Ipv4::Disabled
-        }
+        // One without an address has one of IPv6, or was refused by the language.
+        (false, BootProtocol::Static, ..) => Ipv4::Disabled,
         (false, BootProtocol::Dhcp | BootProtocol::Ibft, ..) => Ipv4::Dhcp,
     }
 }

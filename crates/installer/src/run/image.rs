@@ -8,7 +8,7 @@ use osmith_image::store::Store;
 use osmith_kickstart::{KickstartError, Level, Problem, Selinux, SelinuxMode};
 
 use super::{Result, Session};
-use crate::network::{Backend, Place, configuration_files};
+use crate::network::{Backend, Connection, Place, configuration_files};
 use crate::plan::{Installation, SettingsFile};
 
 const SELINUX: &str = "etc/selinux/config";
@@ -27,7 +27,14 @@ pub(super) fn settings(
     };
     if !connections.is_empty() {
         let backend = Backend::of_image(&tree)?;
-        let network = configuration_files(connections, &[], backend, Place::Installed);
+        let resolved = match &session.interfaces {
+            None => connections.clone(),
+            Some((interfaces, boot_mac)) => {
+                let resolve = |connection: &Connection| connection.resolve(interfaces, *boot_mac);
+                connections.iter().map(resolve).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let network = configuration_files(&resolved, &[], backend, Place::Installed);
         files.extend(network.into_iter().map(|file| SettingsFile {
             path: format!("/{}", file.path.display()),
             mode: file.mode as u16,

@@ -14,7 +14,9 @@ mod keep;
 use std::path::{Path, PathBuf};
 
 use osmith_config::Configuration;
-use osmith_disk::{Compression, CustomizeError, Device, PlanError, Spec, plan_for_device, write_on_device};
+use osmith_disk::{
+    Compression, CustomizeError, Device, Plan, PlanError, Spec, plan_for_device, write_on_device,
+};
 use osmith_image::Reference;
 use osmith_image::store::{Image, Store};
 use osmith_kickstart::{
@@ -26,7 +28,7 @@ use osmith_report::{Event, Failure, Observer, Outcome, Severity, Step, StepId};
 use osmith_sys::sandbox::Exit;
 
 use crate::disks::Disk;
-use crate::network::Connection;
+use crate::network::{Connection, Interface, MacAddress};
 use crate::plan::{Facts, Installation, plan};
 use crate::scripts::{Script, ScriptKind, Surroundings, run_script};
 use crate::target::Target;
@@ -69,6 +71,9 @@ pub struct Session<'a> {
     pub kernel_arguments: Vec<String>,
     /// Connections of the new system if the file has none.
     pub connections: Vec<Connection>,
+    /// The interfaces of the machine, and the one it was started from, if the new system is to run here: `link` is one
+    /// of them then.
+    pub interfaces: Option<(Vec<Interface>, Option<MacAddress>)>,
     /// The environment of scripts beside the usual: proxies.
     pub environment: Vec<(String, String)>,
     /// How many processors may be busy.
@@ -122,15 +127,30 @@ impl Session<'_> {
         let plan = plan.map_err(|error| self.explain(error, &installation))?;
         self.run_scripts(kickstart.scripts_of(Section::PreInstall), None)?;
         let hidden = write_on_device(&plan, store, &device, self.processors, self.observer)?;
+        self.finish(kickstart, &device, &plan)?;
+        hidden.reveal()?;
+        Ok(())
+    }
+
+    /// Does what takes the new system mounted. A kernel that cannot mount it stops an installation only if that matters.
+    fn finish(&self, kickstart: &Kickstart, device: &Device, plan: &Plan) -> Result<()> {
         let root = self.host.join(NEW_ROOT);
-        let target = Target::mount(device.file(), &plan, &root, &self.host.join(SCRATCH))?;
+        let matters =
+            kickstart.scripts_of(Section::Post).next().is_some() || !kickstart.certificates.is_empty();
+        let target = match Target::mount(device.file(), plan, &root, &self.host.join(SCRATCH)) {
+            Ok(target) => target,
+            Err(error) if matters => return Err(error.into()),
+            Err(error) => {
+                let text = format!("the records of the installation are not kept on the new system: {error}");
+                self.message(Severity::Warning, text);
+                return Ok(());
+            }
+        };
         keep::certificates(kickstart, &root, self.observer);
         keep::credentials(self.host, &root, self.observer);
         self.run_scripts(kickstart.scripts_of(Section::Post), Some(&root))?;
         keep::records(self, &root);
-        target.unmount()?;
-        hidden.reveal()?;
-        Ok(())
+        Ok(target.unmount()?)
     }
 
     /// Runs the scripts for a failure; what goes wrong with them is only told.

@@ -168,7 +168,6 @@ fn note_what_cannot_be_done(at: &Arguments<'_>, reading: &mut Reading) {
     }
     for (option, why) in [
         ("--ethtool", "settings of the hardware are the image's"),
-        ("--dhcpclass", "DHCP is asked without a class"),
         ("--notksdevice", "it has no effect"),
     ] {
         if at.has(option) {

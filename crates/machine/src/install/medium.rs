@@ -16,8 +16,11 @@ use crate::kernel_arguments::{self, ComposefsArgument};
 use crate::medium::{self, MediumId};
 use crate::origin::ImageSource;
 
-/// What an image must have to install itself.
-const PROGRAM: &str = "usr/bin/osmith";
+/// What an image must have to install itself: the program, and what puts the medium into its initramfs.
+const NEEDED: [&str; 2] = [
+    "usr/bin/osmith",
+    "usr/lib/dracut/modules.d/51osmith/osmith-medium.service",
+];
 /// What keeps the live system from looking for a disk of its own, and from asking questions.
 const QUIET_START: [&str; 4] = [
     "systemd.gpt_auto=no",
@@ -46,11 +49,12 @@ pub fn medium_of_stored(
     architecture: Architecture,
     options: &MediumOptions,
 ) -> Result<Deployment, InstallError> {
-    let has_program = tree
-        .lookup(PROGRAM.as_bytes())
-        .is_some_and(|id| matches!(tree.inode(id).node, Node::Regular(_)));
-    if !has_program {
-        return Err(InstallError::NoInstaller(PROGRAM));
+    let is_file = |path: &str| {
+        let found = tree.lookup(path.as_bytes());
+        found.is_some_and(|id| matches!(tree.inode(id).node, Node::Regular(_)))
+    };
+    if let Some(missing) = NEEDED.into_iter().find(|path| !is_file(path)) {
+        return Err(InstallError::NoInstaller(missing));
     }
     let records = store.records(image, image_name(&image.manifest_digest).as_ref())?;
     let install = InstallImage {

@@ -1,6 +1,7 @@
 //! The image on the medium that this system runs from, and a store that has it.
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use osmith_image::Reference;
@@ -59,15 +60,16 @@ pub fn image(host: &Path) -> Result<MediumImage, MediumError> {
 }
 
 /// The store of the medium. What is fetched into it is kept in memory, below `scratch`; of an image that shares layers with
-/// that of the medium, only the others are fetched.
-pub fn open_store(host: &Path, scratch: &Path) -> Result<Store, MediumError> {
+/// that of the medium, only the others are fetched. At most `room_bytes` of memory are taken.
+pub fn open_store(host: &Path, scratch: &Path, room_bytes: u64) -> Result<Store, MediumError> {
     let place = scratch.join("medium");
     fs::create_dir_all(&place).map_err(|error| failed("create", &place, &error))?;
     let lower = open_directory(host.join(PHYSICAL))?;
-    let layered = writable::in_memory(
+    let layered = writable::in_memory_of(
         "osmith-medium",
-        Layer::Attached(std::os::fd::AsFd::as_fd(&lower)),
+        Layer::Attached(lower.as_fd()),
         scratch,
+        Some(room_bytes),
     )?;
     layered.attach(open_directory(&place)?, "")?;
     let path: PathBuf = place.join(OWN).join("store");

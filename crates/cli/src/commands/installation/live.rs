@@ -7,7 +7,10 @@ use osmith_installer::boot_options::{BootOptions, KickstartSource};
 use osmith_installer::consoles::{ConsoleObserver, Consoles, LOG_PATH};
 use osmith_installer::disks;
 use osmith_installer::fetch::{Access, Fetched, Fetcher, identity_headers};
-use osmith_installer::network::{Backend, Connection, DeviceSelector, Network, bring_up, connections_of};
+use osmith_installer::memory::add_compressed_swap;
+use osmith_installer::network::{
+    Backend, Connection, DeviceSelector, Network, bring_up, connections_of, probe_interfaces,
+};
 use osmith_installer::plan::{Facts, Source};
 use osmith_installer::run::{Images, KickstartFile, Session};
 use osmith_kickstart::{End, Kickstart};
@@ -159,6 +162,7 @@ impl Live<'_> {
                 .map(|name| format!("console={name}"))
                 .collect(),
             connections: connections_of(self.options),
+            interfaces: Some((probe_interfaces(self.host), self.options.boot_mac)),
             environment: environment(&access),
             processors: processors(),
             log: Some(self.host.join(LOG_PATH)),
@@ -185,12 +189,18 @@ impl Live<'_> {
         consoles.line(&installation.to_string());
         let done = (|| {
             access.authorities = self.write_certificates(&kickstart)?;
-            let store = medium::open_store(self.host, &self.host.join(SCRATCH))?;
+            let store = medium::open_store(self.host, &self.host.join(SCRATCH), facts.memory_bytes)?;
             let name = match &installation.source {
                 Source::Medium => image.name.clone(),
                 Source::Image(source) => {
                     if connections.is_empty() && source.transport == "registry" {
                         connections = self.bring_up(installation.connections.clone())?;
+                    }
+                    if let Err(error) = add_compressed_swap(self.host, facts.memory_bytes) {
+                        note(
+                            self.observer,
+                            format!("large images may not fit into the memory: {error}"),
+                        );
                     }
                     let images = MachineImages::with_access(access.clone());
                     let fetched = images.fetch(source, &store, self.observer)?;

@@ -47,6 +47,7 @@ pub(crate) fn install_kickstart(
         seed: seed(args.seed)?,
         kernel_arguments: Vec::new(),
         connections: Vec::new(),
+        interfaces: None,
         environment: Vec::new(),
         processors: processors(),
         log: None,
