@@ -5,11 +5,12 @@ use crate::arguments::{Arguments, WORD};
 use crate::model::{Encryption, Mount, Partition, Reformat, Storage, Target};
 use crate::reading::Reading;
 
-/// The file systems that a request may name.
-const FILE_SYSTEMS: [&str; 12] = [
-    "ext2", "ext3", "ext4", "xfs", "vfat", "efi", "swap", "biosboot", "prepboot", "lvmpv", "mdmember",
-    "tmpfs",
+/// The file systems that osmith makes, and what else a request may be.
+const FILE_SYSTEMS: [&str; 8] = [
+    "ext4", "vfat", "efi", "swap", "biosboot", "prepboot", "lvmpv", "mdmember",
 ];
+/// Those that others have where the boot loader reads: it becomes FAT, whatever is said.
+const OF_BOOT: [&str; 3] = ["ext2", "ext3", "xfs"];
 
 pub(crate) fn part(at: &Arguments<'_>, reading: &mut Reading) {
     if !is_consistent(at, reading) {
@@ -112,6 +113,8 @@ pub(crate) fn mount(at: &Arguments<'_>, reading: &mut Reading) {
             "keep one of them",
         );
     }
+    let message = "osmith installs onto whole disks: no file system that is there is kept";
+    reading.unsupported(at, "", message, "write part, which makes a new one");
     reading.kickstart.mounts.push(Mount {
         position: at.position(),
         device,
@@ -178,9 +181,11 @@ pub(super) fn note_file_system(at: &Arguments<'_>, reading: &mut Reading) {
 }
 
 fn note_known_file_system(kind: &str, option: &str, at: &Arguments<'_>, reading: &mut Reading) {
-    if !FILE_SYSTEMS.contains(&kind) {
+    let place = at.words.first().map(|word| word.text.as_str());
+    let is_of_boot = place.is_some_and(|path| path.starts_with("/boot")) && OF_BOOT.contains(&kind);
+    if !FILE_SYSTEMS.contains(&kind) && !is_of_boot {
         let message = format!("osmith makes no file system '{kind}'");
-        reading.unsupported(at, option, message, "write ext4, xfs, vfat or swap");
+        reading.unsupported(at, option, message, "write ext4, or take the option out");
     }
 }
 
