@@ -148,10 +148,12 @@ impl<'a> Fetcher<'a> {
 
     fn fetch_waiting(&self, source: &KickstartSource, wait: Duration) -> Result<Fetched, FetchError> {
         self.observer.require_running()?;
-        self.observer.observe(Event::Message {
-            severity: Severity::Note,
-            text: format!("fetching {source}"),
-        });
+        if !matches!(source, KickstartSource::File { .. }) {
+            self.observer.observe(Event::Message {
+                severity: Severity::Note,
+                text: format!("fetching {source}"),
+            });
+        }
         let bytes = match source {
             KickstartSource::Url(url) => self.fetch_url(url)?,
             KickstartSource::File { path } => self.read_file(path)?,

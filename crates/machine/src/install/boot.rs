@@ -24,7 +24,8 @@ const UNIFIED: &str = "boot/EFI/Linux";
 /// The second initramfs of an installation medium, from its ESP on.
 pub const KICKSTART_AREA: &str = "osmith/kickstart.img";
 
-/// The folder of a medium's kernel: there is only one, and a name of a disc is short.
+const ENTRIES: &str = "loader/entries";
+/// The folder of a medium's kernel, and the name of its boot entry: there is only one, and names on a disc are short.
 const MEDIUM_PLACE: &str = "osmith";
 
 /// A key pressed within this time shows the menu.
@@ -282,8 +283,21 @@ pub(super) fn esp(
     kernel_arguments: &[String],
 ) -> Folders {
     let place = files.kernel.place(&digest);
-    let entry = files.entry(&digest, &place, kernel_arguments);
-    esp_with(architecture, files, &place, entry)
+    let menu = BootMenu {
+        entries: vec![MenuEntry {
+            stem: String::new(),
+            counter: None,
+            entry: files.entry(&digest, &place, kernel_arguments),
+        }],
+    };
+    let mut esp = esp_without_entries(architecture, files, &place);
+    for entry in menu.in_this_order(files.os.id()).entries {
+        esp.text(
+            &format!("{ENTRIES}/{}", entry.file_name()),
+            &entry.entry.to_text(),
+        );
+    }
+    esp
 }
 
 /// The folders of an installation medium's ESP: its boot entry says what it does, and has a second initramfs of
@@ -298,20 +312,15 @@ pub(super) fn esp_of_medium(
     let mut entry = files.entry(&digest, MEDIUM_PLACE, kernel_arguments);
     entry.title = Some(format!("Install {}", files.os.title()));
     entry.initrd.push(format!("/{KICKSTART_AREA}"));
-    let mut esp = esp_with(architecture, files, MEDIUM_PLACE, entry);
+    let mut esp = esp_without_entries(architecture, files, MEDIUM_PLACE);
+    esp.text(&format!("{ENTRIES}/{MEDIUM_PLACE}.conf"), &entry.to_text());
     esp.bytes(KICKSTART_AREA, vec![0; area_bytes], false);
     esp
 }
 
-fn esp_with(architecture: Architecture, files: &BootFiles, place: &str, entry: BootEntry) -> Folders {
+/// The boot loader, and the kernel in its folder.
+fn esp_without_entries(architecture: Architecture, files: &BootFiles, place: &str) -> Folders {
     let suffix = architecture.efi_suffix();
-    let menu = BootMenu {
-        entries: vec![MenuEntry {
-            stem: String::new(),
-            counter: None,
-            entry,
-        }],
-    };
     let mut esp = Folders::new(files.mtime, Vec::new());
     let fallback = format!("EFI/BOOT/BOOT{}.EFI", suffix.to_uppercase());
     esp.content(&fallback, &files.boot_loader);
@@ -323,9 +332,5 @@ fn esp_with(architecture: Architecture, files: &BootFiles, place: &str, entry: B
         esp.content(&path, content);
     }
     esp.text("loader/loader.conf", LOADER_CONF);
-    for entry in menu.in_this_order(files.os.id()).entries {
-        let path = format!("loader/entries/{}", entry.file_name());
-        esp.text(&path, &entry.entry.to_text());
-    }
     esp
 }

@@ -9,7 +9,7 @@ use osmith_installer::disks::{self, Disk};
 use osmith_installer::fetch::{Access, Fetched, Fetcher};
 use osmith_installer::plan::{Facts, Source, plan};
 use osmith_installer::run::{Images, KickstartFile, Session};
-use osmith_kickstart::{KickstartError, ParseOptions, View, parse};
+use osmith_kickstart::{KickstartError, MissingIncludes, ParseOptions, View, parse};
 use osmith_report::{Class, Event, Observer, Severity};
 
 use super::images::MachineImages;
@@ -20,6 +20,8 @@ use crate::commands::images::{parse_name, print};
 use crate::failure::{CommandFailure, CommandResult};
 use crate::interrupt;
 
+/// What stands for the name of an image that only the medium knows.
+const IMAGE_OF_MEDIUM: &str = "localhost/image-of-the-medium";
 /// What a machine has that nobody describes.
 const USUAL_MEMORY_BYTES: u64 = 4 << 30;
 
@@ -108,7 +110,10 @@ pub(crate) fn explain(args: &ExplainArgs, observer: &dyn Observer) -> CommandRes
     let fetched = fetched(&args.file)?;
     let access = Access::default();
     let fetcher = Fetcher::new(host, &access, Vec::new(), observer);
-    let options = ParseOptions::default();
+    let options = ParseOptions {
+        missing_includes: MissingIncludes::Tolerate,
+        ..ParseOptions::default()
+    };
     let parsed = parse(
         &fetched.name,
         &fetched.text,
@@ -124,9 +129,7 @@ pub(crate) fn explain(args: &ExplainArgs, observer: &dyn Observer) -> CommandRes
             .map(|(name, size)| Disk::described(name, *size))
             .collect(),
         memory_bytes: args.memory.unwrap_or(USUAL_MEMORY_BYTES),
-        medium: Some("the name of the medium's image".to_owned())
-            .filter(|_| kickstart.image.is_none())
-            .map(|_| "localhost/image-of-the-medium".to_owned()),
+        medium: Some(IMAGE_OF_MEDIUM.to_owned()),
     };
     let installation = plan(&fetched.name, &kickstart, &facts).map_err(KickstartError)?;
     for warning in warnings.iter().chain(&installation.warnings) {
@@ -150,9 +153,13 @@ fn fetched(path: &Path) -> Result<Fetched, CommandFailure> {
         };
         CommandFailure::new(class, format!("cannot read the Kickstart file '{name}'")).because(error)
     })?;
+    // What it includes may be beside it.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     Ok(Fetched {
         text,
-        source: KickstartSource::File { path: name.clone() },
+        source: KickstartSource::File {
+            path: path.display().to_string(),
+        },
         name,
     })
 }
