@@ -127,13 +127,13 @@ impl Session<'_> {
         let plan = plan.map_err(|error| self.explain(error, &installation))?;
         self.run_scripts(kickstart.scripts_of(Section::PreInstall), None)?;
         let hidden = write_on_device(&plan, store, &device, self.processors, self.observer)?;
-        self.finish(kickstart, &device, &plan)?;
+        self.finish(kickstart, &installation.follows, (&device, &plan))?;
         hidden.reveal()?;
         Ok(())
     }
 
     /// Does what takes the new system mounted. A kernel that cannot mount it stops an installation only if that matters.
-    fn finish(&self, kickstart: &Kickstart, device: &Device, plan: &Plan) -> Result<()> {
+    fn finish(&self, kickstart: &Kickstart, follows: &str, (device, plan): (&Device, &Plan)) -> Result<()> {
         let root = self.host.join(NEW_ROOT);
         let matters =
             kickstart.scripts_of(Section::Post).next().is_some() || !kickstart.certificates.is_empty();
@@ -146,7 +146,9 @@ impl Session<'_> {
                 return Ok(());
             }
         };
-        keep::certificates(kickstart, &root, self.observer);
+        let follows = follows.parse::<Reference>().ok();
+        let registry = follows.as_ref().and_then(Reference::domain);
+        keep::certificates(kickstart, registry, &root, self.observer);
         keep::credentials(self.host, &root, self.observer);
         self.run_scripts(kickstart.scripts_of(Section::Post), Some(&root))?;
         keep::records(self, &root);
