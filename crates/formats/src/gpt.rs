@@ -97,7 +97,7 @@ impl Guid {
         Some(Guid(number.to_be_bytes()))
     }
 
-    fn to_disk_bytes(self) -> [u8; 16] {
+    pub(crate) fn to_disk_bytes(self) -> [u8; 16] {
         let mut bytes = self.0;
         bytes[..4].reverse();
         bytes[4..6].reverse();
@@ -105,7 +105,7 @@ impl Guid {
         bytes
     }
 
-    fn from_disk_bytes(bytes: [u8; 16]) -> Self {
+    pub(crate) fn from_disk_bytes(bytes: [u8; 16]) -> Self {
         Guid(Guid(bytes).to_disk_bytes())
     }
 }

@@ -8,6 +8,7 @@
 mod calendar;
 pub mod composefs;
 pub mod cpio;
+pub mod efi_boot;
 pub mod erofs;
 pub mod ext4;
 pub mod fat32;
