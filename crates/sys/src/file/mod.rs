@@ -4,6 +4,7 @@
 mod buffer;
 mod cache;
 mod copy;
+mod flags;
 mod new;
 mod open;
 mod tree;
@@ -12,6 +13,7 @@ mod xattr;
 pub use buffer::PageBuffer;
 pub use cache::{bypass_page_cache, start_writeback, write_all_at};
 pub use copy::{CopyMethod, copy_contents, data_ranges};
+pub use flags::set_immutable;
 pub use new::NewFile;
 pub use open::{open_beneath, open_directory, open_in_root, open_without_links};
 pub use tree::copy_tree;
