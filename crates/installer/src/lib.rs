@@ -12,6 +12,7 @@ pub mod boot_options;
 pub mod consoles;
 pub mod disks;
 pub mod fetch;
+pub mod firmware;
 pub mod memory;
 pub mod network;
 pub mod plan;

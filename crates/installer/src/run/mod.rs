@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! %pre ─▶ parse ─▶ plan ─▶ network, image ─▶ plan of the disk ─▶ %pre-install ─▶ write ─▶ %post ─▶ partition table
-//!        └──────────────── nothing is written to a disk ─────────────────────┘
+//!        └──────────────── nothing is written to a disk ─────────────────────┘                  ─▶ boot order
 //! ```
 //!
 //! Until the partition table is written, no firmware starts the disk: a machine whose power fails has no system rather
 //! than half of one.
 
+mod boot_order;
 mod image;
 mod keep;
 
@@ -80,6 +81,8 @@ pub struct Session<'a> {
     pub processors: usize,
     /// The log that is kept on the new system.
     pub log: Option<PathBuf>,
+    /// Whether the disk is of this machine, whose firmware is to start it from now on.
+    pub sets_boot_order: bool,
     /// Who is told.
     pub observer: &'a dyn Observer,
 }
@@ -129,6 +132,9 @@ impl Session<'_> {
         let hidden = write_on_device(&plan, store, &device, self.processors, self.observer)?;
         self.finish(kickstart, &installation.follows, (&device, &plan))?;
         hidden.reveal()?;
+        if self.sets_boot_order {
+            boot_order::set(self, kickstart, (&plan, &installation.disk));
+        }
         Ok(())
     }
 

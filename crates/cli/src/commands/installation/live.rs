@@ -166,6 +166,7 @@ impl Live<'_> {
             environment: environment(&access),
             processors: processors(),
             log: Some(self.host.join(LOG_PATH)),
+            sets_boot_order: true,
             observer: self.observer,
         };
         let kickstart = session.read(&mut FetchedIncludes::of(fetcher, fetched))?;

@@ -53,6 +53,8 @@ pub(crate) fn install_kickstart(
         environment: Vec::new(),
         processors: processors(),
         log: None,
+        // The disk may be another machine's.
+        sets_boot_order: false,
         observer,
     };
     let kickstart = session.read(&mut FetchedIncludes::of(&fetcher, &fetched))?;
