@@ -1,8 +1,10 @@
-//! Any bytes are the files that start a machine: a unified kernel image, or GRUB's. What is no such file is an error.
+//! Any bytes are what starts a machine: a unified kernel image, GRUB's files, or a boot entry of the firmware. What is none of
+//! these is an error.
 #![no_main]
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
+use osmith_formats::efi_boot::{LoadOption, numbers_to_bytes, parse_numbers};
 use osmith_formats::grub::{BOOT_CODE_BYTES, CoreImage, CoreParts, Dependencies, boot_code};
 use osmith_machine::uki::Uki;
 
@@ -13,6 +15,7 @@ const SECTOR_BYTES: usize = 512;
 #[derive(Debug, Arbitrary)]
 enum Input<'a> {
     Uki(&'a [u8]),
+    Firmware(&'a [u8]),
     BootSector { image: &'a [u8], core_lba: u64 },
     Dependencies { list: &'a str, wanted: [&'a str; 2] },
     Kernel { kernel: &'a [u8], module: &'a [u8], prefix: &'a str },
@@ -27,6 +30,15 @@ fuzz_target!(|input: Input<'_>| match input {
     Input::Uki(bytes) => {
         if let Ok(uki) = Uki::read(bytes) {
             assert_eq!(uki.boot_digest.len(), 64);
+        }
+    }
+    Input::Firmware(bytes) => {
+        let numbers = numbers_to_bytes(&parse_numbers(bytes));
+        assert!(bytes.starts_with(&numbers));
+        if let Some(option) = LoadOption::parse(bytes) {
+            // Several nodes of a path become one, which may be too long.
+            let again = option.to_bytes().map(|bytes| LoadOption::parse(&bytes));
+            assert!(again.is_err() || again == Ok(Some(option)));
         }
     }
     Input::BootSector { image, core_lba } => {
