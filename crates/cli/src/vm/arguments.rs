@@ -34,7 +34,10 @@ Examples:
   osmith vm run localhost/webserver -p 8080:80
   osmith vm run localhost/webserver-arm64 --memory 4GiB
   osmith vm run --snapshot --ssh output/qcow2/disk.qcow2 -- osmith status
-  truncate -s 10G target.raw && osmith vm run output/qcow2/disk.qcow2 --attach target.raw")]
+  truncate -s 10G target.raw && osmith vm run output/qcow2/disk.qcow2 --attach target.raw
+  truncate -s 20G blank.raw && osmith vm run --cdrom output/bootiso/install.iso blank.raw
+  osmith vm run --no-reboot --kernel output/pxe/vmlinuz --initrd output/pxe/initrd.img \\
+      --append \"$(cat output/pxe/kernel-arguments) inst.ks=http://10.0.2.2:8000/ks.cfg\" blank.raw")]
 pub(crate) struct RunArgs {
     /// Make a port of the machine reachable on this computer, by default from itself only; repeatable
     #[arg(short, long, value_name = "[ADDRESS:]HOST:GUEST[/udp]")]
@@ -57,6 +60,14 @@ pub(crate) struct RunArgs {
     /// Throw away what the machine writes to its disks
     #[arg(long)]
     pub(crate) snapshot: bool,
+    #[command(flatten)]
+    pub(crate) installer: BootArgs,
+    /// No network at all
+    #[arg(long, conflicts_with_all = ["publish", "ssh"])]
+    pub(crate) no_network: bool,
+    /// A restart ends the machine
+    #[arg(long)]
+    pub(crate) no_reboot: bool,
     /// What starts it
     #[arg(long, value_enum, default_value_t = FirmwareChoice::Uefi)]
     pub(crate) firmware: FirmwareChoice,
@@ -75,6 +86,26 @@ pub(crate) struct RunArgs {
     /// Run this over ssh instead of a shell
     #[arg(last = true, requires = "ssh", value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+}
+
+/// What starts an installer. DISK may then be blank, and is written to.
+#[derive(Debug, Args)]
+pub(crate) struct BootArgs {
+    /// A disc in the drive; the machine starts from it if its disk is blank
+    #[arg(long, value_name = "ISO")]
+    pub(crate) cdrom: Option<PathBuf>,
+    /// The same on a USB stick that cannot be written to
+    #[arg(long, value_name = "ISO")]
+    pub(crate) usb: Option<PathBuf>,
+    /// Start this kernel and not the disk, as PXE would; a restart starts it again: see --no-reboot
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// The initramfs of --kernel
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub(crate) initrd: Option<PathBuf>,
+    /// The kernel arguments of --kernel
+    #[arg(long, value_name = "ARGS", requires = "kernel")]
+    pub(crate) append: Option<String>,
 }
 
 /// How the machine's processors are run.

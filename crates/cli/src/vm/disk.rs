@@ -23,6 +23,9 @@ const STREAM: &[u8] = b"createType=\"streamOptimized\"";
 /// A footer of a VHD begins with this, and the copy at the beginning of a dynamic one.
 const VHD_COOKIE: [u8; 8] = *b"conectix";
 const SECTOR_BYTES: usize = 512;
+/// The last bytes of a master boot record (UEFI 2.10, 5.2.1).
+const MBR_SIGNATURE: [u8; 2] = [0x55, 0xaa];
+const MBR_SIGNATURE_OFFSET: usize = 510;
 /// Where an image says what it is.
 const HEAD_BYTES: usize = 4 * SECTOR_BYTES;
 
@@ -80,9 +83,8 @@ impl Disk {
 /// The format is never left to QEMU's guess: a guest could write a qcow2 header into its raw disk and have the next
 /// start follow the backing file it names.
 pub(crate) fn probe(path: &Path, snapshot: bool) -> Result<Disk, CommandFailure> {
-    let mut file = open(path, snapshot)?;
-    let (head, end) = ends(&mut file).map_err(|error| cannot_open(path, snapshot, error))?;
-    let format = format_of(&head, &end, is_named_vhd(path)).ok_or_else(|| {
+    let found = recognize(path, snapshot, false)?;
+    found.ok_or_else(|| {
         CommandFailure::new(
             Class::Input,
             format!(
@@ -91,7 +93,29 @@ pub(crate) fn probe(path: &Path, snapshot: bool) -> Result<Disk, CommandFailure>
             ),
         )
         .hint("make one with osmith disk --type qcow2 IMAGE")
-    })?;
+    })
+}
+
+/// The same of a disk that is to be installed on: it may be blank, or divided in the way of old PCs.
+pub(crate) fn probe_target(path: &Path, snapshot: bool) -> Result<Disk, CommandFailure> {
+    let found = recognize(path, snapshot, true)?;
+    found.ok_or_else(|| {
+        let text = format!(
+            "{} is no disk: neither qcow2, VMDK or VHD, nor raw and blank or with a partition table",
+            path.display()
+        );
+        let failure = CommandFailure::new(Class::Input, text);
+        failure.hint("'truncate -s 20G FILE' makes a blank disk")
+    })
+}
+
+fn recognize(path: &Path, snapshot: bool, may_be_blank: bool) -> Result<Option<Disk>, CommandFailure> {
+    let mut file = open(path, snapshot)?;
+    let (head, end) = ends(&mut file).map_err(|error| cannot_open(path, snapshot, error))?;
+    let raw = (may_be_blank && is_blank_or_has_mbr(&head)).then_some(DiskFormat::Raw);
+    let Some(format) = format_of(&head, &end, is_named_vhd(path)).or(raw) else {
+        return Ok(None);
+    };
     if format == DiskFormat::VmdkStream && !snapshot {
         return Err(CommandFailure::new(
             Class::Usage,
@@ -102,11 +126,11 @@ pub(crate) fn probe(path: &Path, snapshot: bool) -> Result<Disk, CommandFailure>
         )
         .hint("boot it without writing to it: osmith vm run --snapshot"));
     }
-    Ok(Disk {
+    Ok(Some(Disk {
         path: path.to_owned(),
         format,
         snapshot,
-    })
+    }))
 }
 
 /// A disk that is not booted from and may be empty: its name says the format.
@@ -162,6 +186,12 @@ fn format_of(head: &[u8], end: &[u8], is_named_vhd: bool) -> Option<DiskFormat> 
     head.get(SECTOR_BYTES..)?
         .starts_with(&GPT_SIGNATURE)
         .then_some(DiskFormat::Raw)
+}
+
+/// A file of something else must not be taken for a disk that may be written to.
+fn is_blank_or_has_mbr(head: &[u8]) -> bool {
+    let is_blank = !head.is_empty() && head.iter().all(|byte| *byte == 0);
+    is_blank || head.get(MBR_SIGNATURE_OFFSET..SECTOR_BYTES) == Some(&MBR_SIGNATURE)
 }
 
 fn cannot_open(path: &Path, snapshot: bool, error: std::io::Error) -> CommandFailure {
@@ -231,6 +261,28 @@ mod tests {
         let failure = probe(&folder.path().join("gone.qcow2"), false).expect_err("missing");
         assert_eq!(failure.class(), Class::NotFound);
         assert!(!failure.hints().is_empty());
+    }
+
+    #[test]
+    fn an_installer_takes_a_blank_disk_and_no_other_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("disk");
+        let mut with_mbr = vec![b'x'; HEAD_BYTES];
+        with_mbr[MBR_SIGNATURE_OFFSET..SECTOR_BYTES].copy_from_slice(&MBR_SIGNATURE);
+        for (content, is_taken) in [
+            (vec![0; HEAD_BYTES], true),
+            (with_mbr, true),
+            (vec![b'x'; HEAD_BYTES], false),
+            (Vec::new(), false),
+        ] {
+            std::fs::write(&path, &content).expect("a file");
+            probe(&path, false).expect_err("not to be booted from");
+            let found = probe_target(&path, false).map(|disk| disk.format);
+            assert_eq!(found.ok(), is_taken.then_some(DiskFormat::Raw));
+        }
+        std::fs::write(&path, QCOW2_MAGIC).expect("a file");
+        let found = probe_target(&path, false).expect("a disk");
+        assert_eq!(found.format, DiskFormat::Qcow2);
     }
 
     #[test]

@@ -35,6 +35,30 @@ pub(crate) struct Credential {
     pub(crate) value: String,
 }
 
+/// Where an installation medium is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// A disc drive: SATA in a PC, SCSI elsewhere.
+    Cdrom,
+    /// A USB stick.
+    Usb,
+}
+
+/// An installation medium: a raw image that is only read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Medium {
+    pub(crate) slot: Slot,
+    pub(crate) path: PathBuf,
+}
+
+/// A kernel that is started without a boot loader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DirectKernel {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: Option<PathBuf>,
+    pub(crate) arguments: String,
+}
+
 /// A virtual machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
@@ -48,6 +72,13 @@ pub(crate) struct Machine {
     pub(crate) disk: Option<Disk>,
     /// Disks that it does not boot from.
     pub(crate) attached: Vec<Disk>,
+    /// What it starts from if its disk does not start, in this order.
+    pub(crate) media: Vec<Medium>,
+    /// What it starts before all disks.
+    pub(crate) kernel: Option<DirectKernel>,
+    pub(crate) has_network: bool,
+    /// Whether it starts again when it restarts; else it ends.
+    pub(crate) may_restart: bool,
     pub(crate) forwards: Vec<Forward>,
     pub(crate) credentials: Vec<Credential>,
     pub(crate) serial: Serial,
@@ -66,9 +97,14 @@ impl Machine {
         };
         arguments.option("-machine", format!("{}{options}", self.architecture.machine()));
         arguments.option("-display", "none");
+        if !self.may_restart {
+            arguments.flag("-no-reboot");
+        }
         self.add_processors(&mut arguments);
         self.add_firmware(&mut arguments);
         self.add_disks(&mut arguments);
+        self.add_media(&mut arguments);
+        self.add_kernel(&mut arguments);
         self.add_network(&mut arguments);
         arguments.option("-device", "virtio-rng-pci");
         self.add_credentials(&mut arguments);
@@ -115,8 +151,34 @@ impl Machine {
         }
     }
 
+    /// A blank disk is tried first, in vain; a disk with a system goes before the medium that it came from.
+    fn add_media(&self, arguments: &mut Arguments) {
+        for (medium, bootindex) in self.media.iter().zip(1..) {
+            let (name, controller, device) = match (medium.slot, self.architecture) {
+                (Slot::Cdrom, VmArchitecture::Amd64) => ("cdrom", None, "ide-cd"),
+                (Slot::Cdrom, VmArchitecture::Arm64) => ("cdrom", Some("virtio-scsi-pci"), "scsi-cd"),
+                (Slot::Usb, _) => ("usb", Some("qemu-xhci"), "usb-storage,removable=on"),
+            };
+            let drive = format!("if=none,id={name},format=raw,readonly=on,file=");
+            arguments.path_option("-drive", &drive, &medium.path, "");
+            if let Some(controller) = controller {
+                arguments.option("-device", controller);
+            }
+            arguments.option("-device", format!("{device},drive={name},bootindex={bootindex}"));
+        }
+    }
+
+    fn add_kernel(&self, arguments: &mut Arguments) {
+        let Some(direct) = &self.kernel else { return };
+        arguments.option("-kernel", &direct.kernel);
+        if let Some(initrd) = &direct.initrd {
+            arguments.option("-initrd", initrd);
+        }
+        arguments.option("-append", &direct.arguments);
+    }
+
     fn add_network(&self, arguments: &mut Arguments) {
-        if self.disk.is_none() {
+        if !self.has_network {
             return;
         }
         let mut network = "user,id=network".to_owned();
@@ -227,6 +289,10 @@ mod tests {
                 format: DiskFormat::Raw,
                 snapshot: true,
             }],
+            media: Vec::new(),
+            kernel: None,
+            has_network: true,
+            may_restart: true,
             forwards: vec![Forward::local(8080, 80), Forward::local(2222, 22)],
             credentials: Vec::new(),
             serial: Serial::Standard,
@@ -321,13 +387,78 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_a_disk_has_no_network() {
+    fn a_machine_may_have_neither_disk_nor_network() {
         let machine = Machine {
             disk: None,
             attached: Vec::new(),
+            has_network: false,
             ..machine()
         };
         assert_eq!(values(&machine, "-drive").len(), 2);
         assert!(values(&machine, "-netdev").is_empty());
+        let devices = values(&machine, "-device");
+        assert!(
+            !devices.iter().any(|device| device.contains("net")),
+            "{devices:?}"
+        );
+    }
+
+    #[test]
+    fn media_are_read_and_come_after_the_disk() {
+        let mut machine = machine();
+        let medium = |slot, path: &str| Medium {
+            slot,
+            path: path.into(),
+        };
+        machine.media = vec![medium(Slot::Cdrom, "a,b.iso"), medium(Slot::Usb, "c.iso")];
+        assert_eq!(
+            values(&machine, "-drive")[4..],
+            [
+                "if=none,id=cdrom,format=raw,readonly=on,file=a,,b.iso",
+                "if=none,id=usb,format=raw,readonly=on,file=c.iso",
+            ]
+        );
+        let booted = |machine: &Machine| {
+            let mut devices = values(machine, "-device");
+            devices.retain(|device| device.contains("bootindex"));
+            devices
+        };
+        assert_eq!(
+            booted(&machine),
+            [
+                "virtio-blk-pci,drive=disk,bootindex=0",
+                "ide-cd,drive=cdrom,bootindex=1",
+                "usb-storage,removable=on,drive=usb,bootindex=2",
+            ]
+        );
+        assert!(values(&machine, "-device").contains(&"qemu-xhci".to_owned()));
+        machine.architecture = VmArchitecture::Arm64;
+        assert_eq!(booted(&machine)[1], "scsi-cd,drive=cdrom,bootindex=1");
+        assert!(values(&machine, "-device").contains(&"virtio-scsi-pci".to_owned()));
+    }
+
+    #[test]
+    fn a_kernel_is_started_with_its_arguments_as_they_are() {
+        let mut machine = machine();
+        assert!(values(&machine, "-kernel").is_empty() && values(&machine, "-append").is_empty());
+        machine.kernel = Some(DirectKernel {
+            kernel: "a,b/vmlinuz".into(),
+            initrd: Some("a,b/initrd.img".into()),
+            arguments: "quiet inst.ks=http://10.0.2.2:8000/a,b".to_owned(),
+        });
+        assert_eq!(values(&machine, "-kernel"), ["a,b/vmlinuz"]);
+        assert_eq!(values(&machine, "-initrd"), ["a,b/initrd.img"]);
+        assert_eq!(
+            values(&machine, "-append"),
+            ["quiet inst.ks=http://10.0.2.2:8000/a,b"]
+        );
+    }
+
+    #[test]
+    fn a_machine_that_may_not_restart_ends() {
+        let mut machine = machine();
+        assert!(!machine.arguments().contains(&"-no-reboot".into()));
+        machine.may_restart = false;
+        assert!(machine.arguments().contains(&"-no-reboot".into()));
     }
 }

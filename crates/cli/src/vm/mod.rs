@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The machine is an x86-64 `q35` or an arm64 `virt` with UEFI firmware, a virtio disk and user-mode networking: nothing
-//! of it needs root.
+//! of it needs root. An installer gets its medium, or is started as PXE would start it.
 //! The program runs in the foreground until the machine powers off. It does not manage machines: what should outlive a
 //! terminal is a task for libvirt.
 
@@ -16,6 +16,7 @@ mod define;
 mod disk;
 mod firmware;
 mod forward;
+mod installer;
 mod machine;
 mod monitor;
 mod process;

@@ -17,6 +17,7 @@ use super::define::define;
 use super::disk::{self, Disk};
 use super::firmware::{self, Firmware};
 use super::forward::{self, Forward};
+use super::installer::Installer;
 use super::machine::{Accelerator, Credential, Machine, Serial};
 use super::monitor::Monitor;
 use super::process::{self, TerminalSettings};
@@ -43,7 +44,7 @@ pub(crate) fn run(arguments: &VmArgs, open_store: OpenStore<'_>, observer: &dyn 
 }
 
 fn run_machine(arguments: &RunArgs, open_store: OpenStore<'_>, observer: &dyn Observer) -> CommandResult {
-    let source = Source::find(&arguments.source, arguments.snapshot, open_store)?;
+    let source = Source::find(arguments, open_store)?;
     let architecture = source.architecture(arguments.architecture)?;
     // What this computer lacks is said before a disk is made.
     let host = Host::find(architecture, arguments)?;
@@ -53,10 +54,12 @@ fn run_machine(arguments: &RunArgs, open_store: OpenStore<'_>, observer: &dyn Ob
     let attached = attached
         .map(|path| disk::attached(path, arguments.snapshot))
         .collect::<Result<_, _>>()?;
+    let installer = Installer::find(&arguments.installer)?;
     let bootable = source.prepare(observer)?;
     let disks = Disks {
         boot: bootable.disk.clone(),
         attached,
+        installer,
     };
     run_disks(arguments, &host, disks, observer)?;
     Ok(())
@@ -100,6 +103,7 @@ impl Host {
 struct Disks {
     boot: Disk,
     attached: Vec<Disk>,
+    installer: Installer,
 }
 
 fn run_disks(
@@ -148,6 +152,10 @@ fn bare_machine(
         firmware: with_own_variables(host.firmware.as_ref(), &folder.join("variables.fd"))?,
         disk: Some(disks.boot),
         attached: disks.attached,
+        media: disks.installer.media,
+        kernel: disks.installer.kernel,
+        has_network: !arguments.no_network,
+        may_restart: !arguments.no_reboot,
         forwards: Vec::new(),
         credentials: Vec::new(),
         serial: Serial::Standard,

@@ -10,7 +10,7 @@ use osmith_image::store::Store;
 use osmith_report::{Class, Failure, Observer};
 use tempfile::TempDir;
 
-use super::arguments::VmArchitecture;
+use super::arguments::{RunArgs, VmArchitecture};
 use super::disk::{self, Disk};
 use crate::failure::CommandFailure;
 
@@ -43,13 +43,14 @@ pub(crate) struct StoredImage {
 
 impl Source {
     /// Finds the disk of that name, or the image.
-    pub(crate) fn find(
-        name: &str,
-        snapshot: bool,
-        open_store: OpenStore<'_>,
-    ) -> Result<Self, Box<dyn Failure>> {
+    pub(crate) fn find(arguments: &RunArgs, open_store: OpenStore<'_>) -> Result<Self, Box<dyn Failure>> {
+        let name = arguments.source.as_str();
         if names_disk(name) {
-            return Ok(Source::Disk(disk::probe(Path::new(name), snapshot)?));
+            let probe = match arguments.installer.is_given() {
+                true => disk::probe_target,
+                false => disk::probe,
+            };
+            return Ok(Source::Disk(probe(Path::new(name), arguments.snapshot)?));
         }
         let name: Reference = name.parse()?;
         let store = open_store()?;
