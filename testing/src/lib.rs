@@ -9,3 +9,4 @@ pub mod oracle;
 pub mod registry;
 mod server;
 pub mod vm;
+pub mod web;

@@ -1,7 +1,7 @@
 //! A machine of the laboratory.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::http::{self, Page};
 use super::ssh::Ssh;
-use super::{BOOT_TIMEOUT, COMMAND_TIMEOUT};
+use super::{Access, BOOT_TIMEOUT, COMMAND_TIMEOUT};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How much of a console is shown when a test fails.
@@ -38,21 +38,31 @@ pub struct Machine {
     ssh: Ssh,
     http_port: u16,
     console: PathBuf,
+    powered_on: Instant,
 }
 
 impl Machine {
-    pub(super) fn power_on(osmith: &Path, disk: &Path, options: &[&str], folder: &Path) -> io::Result<Self> {
+    pub(super) fn power_on(
+        osmith: &Path,
+        disk: &Path,
+        options: &[&str],
+        (folder, access): (&Path, Access),
+    ) -> io::Result<Self> {
         let (http_port, ssh_port) = free_ports()?;
         let console = folder.join(format!("console-{ssh_port}"));
-        let process = Command::new(osmith)
-            .args(["vm", "run", "--progress", "plain"])
-            .args(["-p", &format!("{http_port}:80"), "-p", &format!("{ssh_port}:22")])
-            .arg("--authorized-key")
-            .arg(Ssh::public_key(folder))
+        let mut command = Command::new(osmith);
+        command.args(["vm", "run", "--progress", "plain"]);
+        if access != Access::Console {
+            command.args(["-p", &format!("{http_port}:80"), "-p", &format!("{ssh_port}:22")]);
+        }
+        if access == Access::Credential {
+            command.arg("--authorized-key").arg(Ssh::public_key(folder));
+        }
+        let process = command
             .args(options)
             .arg(disk)
             .env("TMPDIR", folder)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(File::create(&console)?)
             .spawn()?;
         Ok(Machine {
@@ -60,7 +70,28 @@ impl Machine {
             ssh: Ssh::new(folder, ssh_port),
             http_port,
             console,
+            powered_on: Instant::now(),
         })
+    }
+
+    /// How long ago the machine was powered on, in seconds.
+    pub fn seconds(&self) -> u64 {
+        self.powered_on.elapsed().as_secs()
+    }
+
+    /// Types a line on the serial console.
+    #[track_caller]
+    pub fn type_line(&mut self, text: &str) {
+        let stdin = self.process.stdin.as_mut().expect("the console's pipe");
+        let typed = stdin.write_all(format!("{text}\n").as_bytes());
+        if let Err(error) = typed.and_then(|()| stdin.flush()) {
+            self.fail(&format!("cannot type '{text}': {error}"));
+        }
+    }
+
+    /// Logs in as another user than root from now on.
+    pub fn log_in_as(&mut self, user: &str) {
+        self.ssh.log_in_as(user);
     }
 
     /// Everything the machine wrote to its serial console since it was powered on.
@@ -89,7 +120,7 @@ impl Machine {
         http::fetch(self.http_port, path)
     }
 
-    /// Waits until root can log in.
+    /// Waits until the user can log in.
     #[track_caller]
     pub fn wait_for_ssh(&mut self) {
         self.wait_for("ssh", BOOT_TIMEOUT, |machine| {
@@ -101,7 +132,7 @@ impl Machine {
         });
     }
 
-    /// Runs a shell command in the machine as root.
+    /// Runs a shell command in the machine.
     #[track_caller]
     pub fn try_run(&mut self, command: &str) -> io::Result<Answer> {
         // Output goes to files: a connection that is kept would hold pipes open.
@@ -185,11 +216,23 @@ impl Machine {
         self.ssh.hang_up();
         let process = Pid::from_child(&self.process);
         kill_process(process, Signal::INT).expect("osmith vm run runs");
+        self.require_end();
+    }
+
+    /// Waits until the machine is off, which nobody but itself has to do, and returns what was on its console.
+    #[track_caller]
+    pub fn wait_until_off(mut self) -> String {
+        self.require_end();
+        self.console()
+    }
+
+    #[track_caller]
+    fn require_end(&mut self) {
         let ended = wait_with_timeout(&mut self.process, BOOT_TIMEOUT).expect("a child");
         match ended {
             Some(status) if status.success() => {}
             Some(status) => self.fail(&format!("osmith vm run failed: {status}")),
-            None => self.fail("the machine does not shut down"),
+            None => self.fail("the machine does not end"),
         }
     }
 

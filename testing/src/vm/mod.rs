@@ -8,6 +8,7 @@ mod http;
 mod machine;
 mod ssh;
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,11 +18,23 @@ use tempfile::TempDir;
 
 pub use http::Page;
 pub use machine::{Answer, Machine};
+use ssh::Ssh;
 
 /// How long a machine may take from power-on to an answer.
 pub const BOOT_TIMEOUT: Duration = Duration::from_secs(1200);
 /// How long a command in a machine may take.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Who gets into a machine, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Root, over ssh, whose key the machine is told when it starts.
+    Credential,
+    /// Over ssh, who has an account in the machine with the laboratory's key.
+    Accounts,
+    /// Nobody but at the serial console: no port leads to the machine.
+    Console,
+}
 
 /// A folder with a key, in which machines are run and leave their logs; gone when dropped, unless a test fails.
 #[derive(Debug)]
@@ -56,6 +69,17 @@ impl Laboratory {
 
     /// Powers a machine on. `options` are those of `osmith vm run`.
     pub fn boot(&self, disk: &Path, options: &[&str]) -> io::Result<Machine> {
-        Machine::power_on(&self.osmith, disk, options, self.folder())
+        self.boot_with(Access::Credential, disk, options)
+    }
+
+    /// The same with another way in.
+    pub fn boot_with(&self, access: Access, disk: &Path, options: &[&str]) -> io::Result<Machine> {
+        Machine::power_on(&self.osmith, disk, options, (self.folder(), access))
+    }
+
+    /// The public half of its key, as one line.
+    pub fn public_key(&self) -> io::Result<String> {
+        let text = fs::read_to_string(Ssh::public_key(self.folder()))?;
+        Ok(text.trim().to_owned())
     }
 }

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The way to root of a machine.
+/// The way into a machine.
 #[derive(Debug)]
 pub(super) struct Ssh {
     folder: PathBuf,
     port: u16,
+    user: String,
 }
 
 impl Ssh {
@@ -15,7 +16,14 @@ impl Ssh {
         Ssh {
             folder: folder.to_owned(),
             port,
+            user: "root".to_owned(),
         }
+    }
+
+    /// Logs in as another user from now on.
+    pub(super) fn log_in_as(&mut self, user: &str) {
+        self.hang_up();
+        user.clone_into(&mut self.user);
     }
 
     /// The public half of the laboratory's key.
@@ -26,7 +34,7 @@ impl Ssh {
     /// An ssh that runs `words` in the machine.
     pub(super) fn command(&self, words: &str) -> Command {
         let mut command = self.bare_command();
-        command.arg("root@127.0.0.1").arg(words).stdin(Stdio::null());
+        command.arg(self.destination()).arg(words).stdin(Stdio::null());
         command
     }
 
@@ -35,10 +43,14 @@ impl Ssh {
         // Without a connection there is nothing to do, and ssh says so in vain.
         let _ = self
             .bare_command()
-            .args(["-O", "exit", "root@127.0.0.1"])
+            .args(["-O", "exit", &self.destination()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
+    }
+
+    fn destination(&self) -> String {
+        format!("{}@127.0.0.1", self.user)
     }
 
     fn bare_command(&self) -> Command {
