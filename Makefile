@@ -15,7 +15,7 @@ ARM64 := aarch64-unknown-linux-gnu
 FUZZ_SECONDS ?= 20
 STORY_RUNS ?= 3
 # Which stories are told: files of tests/tests.
-STORIES ?= container webserver life
+STORIES ?= container webserver life metal
 # The long ones are for test-long, and with them the one that needs programs for arm64.
 STORY_FLAGS ?= --skip long_
 

@@ -3,6 +3,8 @@
 //! `make story` runs them: it puts `osmith` on the PATH and, when it is run by root, becomes an ordinary user first.
 #![allow(clippy::print_stderr, reason = "a story says which command it runs")]
 
+pub mod os;
+
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};

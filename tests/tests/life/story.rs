@@ -3,29 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use osmith_stories::os::registry_configuration;
+pub(crate) use osmith_stories::os::{IMAGE, containerfile};
 use osmith_stories::{OSMITH, Workshop, copy_sparsely};
 use osmith_testing::registry::Registry;
 use osmith_testing::vm::{Laboratory, Machine};
 use serde_json::Value;
 
 pub(crate) static WORKSHOP: LazyLock<Workshop> = LazyLock::new(Workshop::open);
-/// What the machine follows. The name leads nowhere until the machine is told where the registry is.
-pub(crate) const IMAGE: &str = "registry.story/os:latest";
-/// Where a machine in QEMU finds this computer.
-const GATEWAY: &str = "10.0.2.2";
-
-/// What is in the version of the image besides the base.
-pub(crate) fn containerfile(version: &str, more: &str) -> String {
-    format!(
-        "FROM localhost/debian-bootc:13\n\
-         LABEL org.opencontainers.image.version={version}\n\
-         RUN echo {version} > /usr/share/story && echo {version} > /etc/story-image && \
-             echo {version} > /etc/story-shadowed && systemctl disable bootc-fetch-apply-updates.timer && \
-             printf '[Timer]\\nOnBootSec=\\nOnBootSec=40min\\n' | \
-             install -D /dev/stdin /usr/lib/systemd/system/osmith-boot-deadline.timer.d/slow.conf\n\
-         {more}\n"
-    )
-}
 
 /// The machine is powered off, or on.
 pub(crate) struct Story<M = Machine> {
@@ -95,12 +80,7 @@ impl Story {
 
     /// Tells the machine where on this computer the registry is: `127.0.0.1:PORT`.
     pub(crate) fn find_registry_at(&mut self, address: &str) {
-        let port = address.rsplit(':').next().expect("a port");
-        self.machine.run(&format!(
-            "mkdir -p /etc/containers/registries.conf.d && \
-             printf '[[registry]]\\nprefix = \"registry.story\"\\nlocation = \"{GATEWAY}:{port}\"\\ninsecure = true\\n' \
-                 > /etc/containers/registries.conf.d/story.conf"
-        ));
+        self.machine.run(&registry_configuration(address));
     }
 
     /// Makes a version of the image and pushes it under the name that the machine follows.
