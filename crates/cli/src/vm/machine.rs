@@ -9,6 +9,9 @@ use super::disk::Disk;
 use super::firmware::{Firmware, FlashImage};
 use super::forward::Forward;
 
+/// The disk's place among what the firmware tries. QEMU gives the first one to a kernel that is started directly.
+const DISK_BOOTINDEX: u32 = 1;
+
 /// How the machine's processors are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accelerator {
@@ -142,7 +145,8 @@ impl Machine {
     fn add_disks(&self, arguments: &mut Arguments) {
         if let Some(disk) = &self.disk {
             arguments.drive("disk", disk);
-            arguments.option("-device", "virtio-blk-pci,drive=disk,bootindex=0");
+            let device = format!("virtio-blk-pci,drive=disk,bootindex={DISK_BOOTINDEX}");
+            arguments.option("-device", device);
         }
         for (number, disk) in self.attached.iter().enumerate() {
             let name = format!("attached{number}");
@@ -153,7 +157,7 @@ impl Machine {
 
     /// A blank disk is tried first, in vain; a disk with a system goes before the medium that it came from.
     fn add_media(&self, arguments: &mut Arguments) {
-        for (medium, bootindex) in self.media.iter().zip(1..) {
+        for (medium, bootindex) in self.media.iter().zip(DISK_BOOTINDEX + 1..) {
             let (name, controller, device) = match (medium.slot, self.architecture) {
                 (Slot::Cdrom, VmArchitecture::Amd64) => ("cdrom", None, "ide-cd"),
                 (Slot::Cdrom, VmArchitecture::Arm64) => ("cdrom", Some("virtio-scsi-pci"), "scsi-cd"),
@@ -335,7 +339,7 @@ mod tests {
             ]
         );
         let devices = values(&machine(), "-device");
-        assert!(devices.contains(&"virtio-blk-pci,drive=disk,bootindex=0".to_owned()));
+        assert!(devices.contains(&"virtio-blk-pci,drive=disk,bootindex=1".to_owned()));
         assert!(devices.contains(&"virtio-blk-pci,drive=attached0".to_owned()));
     }
 
@@ -426,14 +430,14 @@ mod tests {
         assert_eq!(
             booted(&machine),
             [
-                "virtio-blk-pci,drive=disk,bootindex=0",
-                "ide-cd,drive=cdrom,bootindex=1",
-                "usb-storage,removable=on,drive=usb,bootindex=2",
+                "virtio-blk-pci,drive=disk,bootindex=1",
+                "ide-cd,drive=cdrom,bootindex=2",
+                "usb-storage,removable=on,drive=usb,bootindex=3",
             ]
         );
         assert!(values(&machine, "-device").contains(&"qemu-xhci".to_owned()));
         machine.architecture = VmArchitecture::Arm64;
-        assert_eq!(booted(&machine)[1], "scsi-cd,drive=cdrom,bootindex=1");
+        assert_eq!(booted(&machine)[1], "scsi-cd,drive=cdrom,bootindex=2");
         assert!(values(&machine, "-device").contains(&"virtio-scsi-pci".to_owned()));
     }
 
