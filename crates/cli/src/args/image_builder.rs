@@ -174,7 +174,7 @@ mod tests {
         for name in ["qcow2", "raw", "ami", "vmdk", "vhd", "gce", "ova", "vsphere-ova"] {
             assert!(disk_type(name).is_ok(), "{name}");
         }
-        assert!(disk_type("iso").unwrap_err().contains("installation media"));
+        assert!(disk_type("iso").unwrap_err().contains("osmith disk --type iso"));
         assert!(disk_type("vdi").unwrap_err().contains("qcow2"));
     }
 }
