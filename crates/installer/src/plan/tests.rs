@@ -225,7 +225,7 @@ fn what_speaks_against_a_disk_is_told() {
         refused(
             &PLAIN.replace(
                 "autopart --type=plain --noswap --nohome",
-                "part / --fstype=xfs\npart /usr",
+                "part /\npart /usr",
             ),
             vec![disk("sda", 20 * GIB)],
         ),
