@@ -36,14 +36,18 @@ pub(super) struct Sink {
 impl Sink {
     /// A console, opened so that it never becomes the controlling terminal and never waits.
     pub(super) fn console(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
-        let file = OpenOptions::new()
-            .write(true)
-            .custom_flags(flags.bits() as i32)
-            .open(path)?;
+        let path = path.to_owned();
+        let open = move || {
+            let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
+            OpenOptions::new()
+                .write(true)
+                .custom_flags(flags.bits() as i32)
+                .open(&path)
+        };
+        let mut file = open()?;
         Ok(Self::start(move |line| {
             // A console that went away is no reason to stop.
-            let _ = write_line(&file, line);
+            let _ = write_or_reopen(&mut file, &open, line);
         }))
     }
 
@@ -95,6 +99,18 @@ fn work(received: &Receiver<Item>, mut write: impl FnMut(&str)) {
     }
 }
 
+/// When a shell ends that had a console for itself, the kernel hangs the console up for all who have it open; who opens it
+/// again can write again.
+fn write_or_reopen(file: &mut File, open: impl Fn() -> io::Result<File>, line: &str) -> io::Result<()> {
+    match write_line(file, line) {
+        Err(error) if error.kind() != io::ErrorKind::TimedOut => {
+            *file = open()?;
+            write_line(file, line)
+        }
+        other => other,
+    }
+}
+
 fn write_line(mut file: &File, line: &str) -> io::Result<()> {
     let text = format!("{line}\r\n");
     let mut rest = text.as_bytes();
@@ -113,4 +129,28 @@ fn write_line(mut file: &File, line: &str) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_console_that_was_hung_up_is_opened_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("console");
+        fs::write(&path, "").expect("a console");
+        // One that cannot be written to any more.
+        let mut file = File::open(&path).expect("opened");
+        let open = || OpenOptions::new().append(true).open(&path);
+        for line in ["one", "two"] {
+            write_or_reopen(&mut file, open, line).expect("written");
+        }
+        assert_eq!(fs::read_to_string(&path).expect("read"), "one\r\ntwo\r\n");
+        let mut file = File::open(&path).expect("opened");
+        let gone = || Err(io::ErrorKind::NotFound.into());
+        write_or_reopen(&mut file, gone, "three").expect_err("it is gone");
+    }
 }
