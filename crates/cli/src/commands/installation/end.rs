@@ -1,7 +1,9 @@
 //! How an installation ends: the machine restarts, is switched off, or offers a shell.
 
+use std::env;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use osmith_installer::consoles::Consoles;
@@ -12,6 +14,10 @@ use crate::failure::CommandFailure;
 
 /// So long consoles may take to show the last lines.
 const FLUSH: Duration = Duration::from_secs(5);
+/// How often a shell is looked at.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Set in the shell's environment.
+const IN_SHELL: &str = "OSMITH_INSTALLER_SHELL";
 const CONSOLE: &str = "dev/console";
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 
@@ -37,23 +43,32 @@ fn failed(verb: &str, reason: String) -> CommandFailure {
     CommandFailure::new(Class::Environment, text).hint("restart the machine by hand")
 }
 
-/// Offers a shell on the console, again and again: somebody must see what is wrong and decide.
-pub(super) fn offer_shell(host: &Path, consoles: &Consoles) {
+/// Says that nothing was installed, and offers a shell on the console, again and again: somebody must see what is wrong
+/// and decide. Ends when the system is shut down, or if the installer was called from that very shell.
+pub(super) fn offer_shell(host: &Path, consoles: &Consoles, is_over: &AtomicBool) {
     consoles.line("");
-    consoles.line("This machine was not installed. There is a shell on the console:");
-    consoles.line("  osmith installer     tries again");
-    consoles.line("  systemctl reboot     restarts the machine");
-    consoles.line("The log is /run/osmith/install.log.");
-    consoles.flush(FLUSH);
-    while let Err(error) = shell(host) {
-        consoles.line(&format!("cannot start a shell on the console: {error}"));
+    if env::var_os(IN_SHELL).is_some() {
+        consoles.line("This machine was not installed.");
         consoles.flush(FLUSH);
-        std::thread::sleep(Duration::from_secs(60));
+        return;
+    }
+    while !is_over.load(Ordering::Relaxed) {
+        consoles.line("This machine was not installed. There is a shell on the console:");
+        consoles.line("  osmith installer     tries again");
+        consoles.line("  systemctl reboot     restarts the machine");
+        consoles.line("The log is /run/osmith/install.log.");
+        consoles.flush(FLUSH);
+        if let Err(error) = shell(host, is_over) {
+            consoles.line(&format!("cannot start a shell on the console: {error}"));
+            consoles.flush(FLUSH);
+            std::thread::sleep(Duration::from_secs(60));
+        }
     }
 }
 
-/// A shell that has the console for itself, until it ends.
-fn shell(host: &Path) -> std::io::Result<()> {
+/// A shell that has the console for itself, until it ends or everything does: a shell heeds no SIGTERM, and systemd would
+/// wait for it.
+fn shell(host: &Path, is_over: &AtomicBool) -> std::io::Result<()> {
     let console = std::fs::File::options()
         .read(true)
         .write(true)
@@ -66,9 +81,14 @@ fn shell(host: &Path) -> std::io::Result<()> {
         .args(["--ctty", "--wait", program.unwrap_or("/bin/sh"), "-i"])
         .env("HOME", "/root")
         .env("TERM", "linux")
+        .env(IN_SHELL, "1")
         .current_dir(host)
         .stdin(console.try_clone()?)
         .stdout(console.try_clone()?)
         .stderr(console);
-    command.status().map(drop)
+    let mut child = command.spawn()?;
+    while child.try_wait()?.is_none() && !is_over.load(Ordering::Relaxed) {
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
 }

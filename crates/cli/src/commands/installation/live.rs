@@ -40,7 +40,7 @@ pub(crate) fn installer() -> ExitCode {
         Err(failure) => {
             consoles.line("");
             consoles.line(&render(failure.as_ref()));
-            offer_shell(host, &consoles);
+            offer_shell(host, &consoles, &interrupt::asked());
             ExitCode::FAILURE
         }
     }
