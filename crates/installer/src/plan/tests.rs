@@ -223,10 +223,7 @@ fn what_speaks_against_a_disk_is_told() {
             vec![disk("sda", 20 * GIB)],
         ),
         refused(
-            &PLAIN.replace(
-                "autopart --type=plain --noswap --nohome",
-                "part /\npart /usr",
-            ),
+            &PLAIN.replace("autopart --type=plain --noswap --nohome", "part /\npart /usr"),
             vec![disk("sda", 20 * GIB)],
         ),
     ];
