@@ -8,7 +8,8 @@ use osmith_testing::vm::{Access, Machine};
 
 use crate::lab::{MEMORY, Metal, bytes, has_partition_table, is_blank, measured, text};
 
-const OFFERED: &str = "This machine was not installed. There is a shell on the console:";
+const REFUSED: &str = "This machine was not installed.";
+const OFFERED: &str = "There is a shell on the console:";
 
 fn kickstart(metal: &Metal, disk: &str) -> String {
     format!(
@@ -35,11 +36,12 @@ fn precious_disk(metal: &Metal) -> std::path::PathBuf {
     path
 }
 
-/// Tries again from the shell, which has to end at some time with all of these on the console, `count` times.
-fn try_again(machine: &mut Machine, count: usize, expected: &[&str]) {
+/// Tries again from the shell, in vain, which brings all of these on the console.
+fn try_again(machine: &mut Machine, expected: &[&str]) {
+    let refusals = |machine: &Machine| machine.console().matches(REFUSED).count();
+    let before = refusals(machine);
     machine.type_line("osmith installer");
-    let offered = |machine: &Machine| machine.console().matches(OFFERED).count();
-    machine.wait_until("another shell", |machine| offered(machine) > count);
+    machine.wait_until("another refusal", |machine| refusals(machine) > before);
     require_on_console(machine, expected);
 }
 
@@ -88,8 +90,13 @@ fn long_a_wrong_file_harms_nothing_and_another_try_takes_the_right_disk() {
     machine.wait_for_console("the shell knows 42");
     require_untouched([&metal.disk, &precious], &content);
 
+    // A shell that is left is offered again.
+    machine.type_line("exit");
+    machine.wait_until("another shell", |machine| {
+        machine.console().matches(OFFERED).count() == 2
+    });
     metal.web.put("/ks.cfg", kickstart(&metal, "nvme7n1"));
-    try_again(&mut machine, 1, &["ks.cfg:1:", "nvme7n1"]);
+    try_again(&mut machine, &["ks.cfg:1:", "nvme7n1"]);
     require_untouched([&metal.disk, &precious], &content);
 
     // Both disks: the file must name the one that is meant.
