@@ -123,6 +123,11 @@ impl Default for BootOptions {
 }
 
 impl BootOptions {
+    /// The host name that `ip=` gives the machine; the installed system has it if the Kickstart file says nothing else.
+    pub fn host_name(&self) -> Option<String> {
+        self.addresses.iter().find_map(|address| address.hostname.clone())
+    }
+
     /// Reads a kernel command line.
     pub fn parse(command_line: &str) -> Result<Self, BootOptionsError> {
         let mut reader = Reader::default();

@@ -128,6 +128,14 @@ fn all_forms_of_ip() {
 }
 
 #[test]
+fn the_first_host_name_is_the_machine_s() {
+    let host_name = |line: &str| BootOptions::parse(line).unwrap().host_name();
+    assert_eq!(host_name("ip=dhcp"), None);
+    let line = "ip=dhcp ip=::::web1:ens3:dhcp ip=::::web2:ens4:dhcp";
+    assert_eq!(host_name(line).as_deref(), Some("web1"));
+}
+
+#[test]
 fn places_of_kickstart_files() {
     let device = |device, path: &str| KickstartSource::Device {
         device,

@@ -186,7 +186,9 @@ impl Live<'_> {
             memory_bytes: memory_bytes(self.host),
             medium: Some(image.follows.image.clone()),
         };
-        let installation = session.plan(&kickstart, &facts)?;
+        let mut installation = session.plan(&kickstart, &facts)?;
+        let host_name = &mut installation.configuration.hostname;
+        *host_name = host_name.take().or_else(|| self.options.host_name());
         consoles.line(&installation.to_string());
         let done = (|| {
             access.authorities = self.write_certificates(&kickstart)?;
