@@ -54,7 +54,7 @@ fn kickstart(metal: &Metal, registry: &str, authority: &Authority) -> String {
          mkdir -p /etc/ostree\n\
          echo '{credentials}' > /etc/ostree/auth.json\n\
          %end\n\
-         %certificate --filename=story.crt\n\
+         %certificate --filename=story.crt --type=anchor\n\
          {certificate}\
          %end\n",
         metal.ssh_key("root")
