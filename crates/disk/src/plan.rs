@@ -7,6 +7,7 @@ use osmith_config::Storage;
 use osmith_formats::gpt::{Guid, Table};
 use osmith_formats::tree::Tree;
 use osmith_image::store::{Image, Store, StoreError};
+use osmith_image::{Platform, Reference};
 use osmith_machine::install::{Architecture, Deployment, InstallOptions, deployment_of_stored};
 use osmith_machine::kernel_arguments;
 use osmith_machine::origin::ImageSource;
@@ -129,17 +130,21 @@ pub fn plan_for_device(store: &Store, spec: &Spec, device_bytes: u64) -> Result<
 }
 
 /// The image of the store that is meant.
-fn stored(store: &Store, spec: &Spec) -> Result<Image, StoreError> {
-    let Some(platform) = &spec.platform else {
-        return store.image(&spec.image);
+pub(crate) fn stored(
+    store: &Store,
+    name: &Reference,
+    platform: Option<&Platform>,
+) -> Result<Image, StoreError> {
+    let Some(platform) = platform else {
+        return store.image(name);
     };
-    let image = store.image_for(&spec.image, platform)?;
-    image.require_platform(&spec.image, platform)?;
+    let image = store.image_for(name, platform)?;
+    image.require_platform(name, platform)?;
     Ok(image)
 }
 
 fn plan_of_size(store: &Store, spec: &Spec, disk_bytes: Option<u64>) -> Result<Plan, PlanError> {
-    let image = stored(store, spec)?;
+    let image = stored(store, &spec.image, spec.platform.as_ref())?;
     let architecture = image.config.architecture.clone();
     let unknown = || PlanError::Architecture {
         image: spec.image.to_string(),

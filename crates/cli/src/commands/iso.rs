@@ -8,7 +8,7 @@ use osmith_kickstart::{MissingIncludes, NoIncludes, ParseOptions, View, parse};
 use osmith_report::{Class, Event, Observer, Severity};
 use osmith_sys::file::{NewFile, copy_contents};
 
-use super::installation::read_file;
+use super::kickstart;
 use crate::args::EmbedKickstartArgs;
 use crate::failure::{CommandFailure, CommandResult};
 
@@ -52,15 +52,12 @@ pub(crate) fn embed(args: &EmbedKickstartArgs, observer: &dyn Observer) -> Comma
 
 /// The text of a Kickstart file that an installer accepts; what it includes is there when it installs.
 fn checked(path: &Path, observer: &dyn Observer) -> Result<String, Box<dyn osmith_report::Failure>> {
-    let text = read_file(path).map_err(|error| {
-        let text = format!("cannot read the Kickstart file '{}'", path.display());
-        CommandFailure::new(Class::NotFound, text).because(error)
-    })?;
+    let (name, text) = kickstart::read(path)?;
     let options = ParseOptions {
         missing_includes: MissingIncludes::Tolerate,
         ..ParseOptions::default()
     };
-    let parsed = parse(&path.display().to_string(), &text, &options, &mut NoIncludes);
+    let parsed = parse(&name, &text, &options, &mut NoIncludes);
     for problem in &parsed.problems {
         if parsed.is_accepted(View::Installer, false) {
             observer.observe(Event::Message {

@@ -113,7 +113,7 @@ fn json(
 }
 
 /// The file's name, for messages, and its text.
-fn read(path: &Path) -> Result<(String, String), Box<dyn Failure>> {
+pub(crate) fn read(path: &Path) -> Result<(String, String), Box<dyn Failure>> {
     let (name, bytes) = match path.to_str() {
         Some(STANDARD_INPUT) => ("standard input".to_owned(), limited(io::stdin().lock())),
         _ => (path.display().to_string(), File::open(path).and_then(limited)),

@@ -13,7 +13,6 @@ mod pxe;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use osmith_formats::gpt::Guid;
 use osmith_image::store::Store;
 use osmith_image::{Platform, Reference};
 use osmith_machine::install::{Architecture, MediumOptions, medium_of_stored};
@@ -26,6 +25,7 @@ use crate::bytes::Size;
 use crate::error::{PlanError, WriteError};
 use crate::execute::Destination;
 use crate::identity::Identity;
+use crate::plan::stored;
 use contents::Contents;
 
 pub use embed::{EmbedError, embed_kickstart};
@@ -118,14 +118,7 @@ impl MediumKind {
 
 /// Plans a medium for an image of the store. Writes nothing.
 pub fn plan_medium(store: &Store, spec: &MediumSpec) -> Result<MediumPlan, PlanError> {
-    let image = match &spec.platform {
-        None => store.image(&spec.image)?,
-        Some(platform) => {
-            let image = store.image_for(&spec.image, platform)?;
-            image.require_platform(&spec.image, platform)?;
-            image
-        }
-    };
+    let image = stored(store, &spec.image, spec.platform.as_ref())?;
     let architecture = image.config.architecture.clone();
     let processor = Architecture::of_image(&architecture).ok_or_else(|| PlanError::Architecture {
         image: spec.image.to_string(),
@@ -151,30 +144,27 @@ pub fn plan_medium(store: &Store, spec: &MediumSpec) -> Result<MediumPlan, PlanE
     let mut kinds = spec.kinds.clone();
     kinds.sort_unstable();
     kinds.dedup();
+    let digest = deployment.digest;
+    let title = std::mem::take(&mut deployment.title);
+    let kernel_version = std::mem::take(&mut deployment.kernel_version);
+    let kernel_arguments = std::mem::take(&mut deployment.kernel_arguments);
+    let contents = Contents::of(deployment, &tree, &identity);
     Ok(MediumPlan {
         image: spec.image.to_string(),
         manifest_digest: image.manifest_digest.to_string(),
         architecture,
-        deployment: deployment.digest.to_string(),
-        title: std::mem::take(&mut deployment.title),
-        kernel_version: std::mem::take(&mut deployment.kernel_version),
-        kernel_arguments: std::mem::take(&mut deployment.kernel_arguments),
-        id: Guid::from_bytes(*identity.guid("medium").as_bytes()).to_string(),
+        deployment: digest.to_string(),
+        title,
+        kernel_version,
+        kernel_arguments,
+        id: id.to_string(),
         follows: spec.follows.to_string(),
         outputs: kinds.iter().flat_map(|kind| kind.outputs()).copied().collect(),
         kinds,
         level: spec.level,
-        contents: Contents::of(deployment, &tree, &identity),
-        file_bytes: 0,
-    }
-    .with_sizes())
-}
-
-impl MediumPlan {
-    fn with_sizes(mut self) -> Self {
-        self.file_bytes = self.contents.file_bytes();
-        self
-    }
+        file_bytes: contents.file_bytes(),
+        contents,
+    })
 }
 
 /// Writes the medium. Files get their names when all of them are complete and on stable storage.

@@ -3,9 +3,6 @@
 //! A medium is an EROFS file system with the files that the root file system of an installed machine has: repository, state,
 //! store. It is a whole disc or USB stick, a partition, or (started over the network) a file of the initramfs. The kernel
 //! argument `osmith.medium=` names its UUID. What runs from it keeps changes of `/etc` and `/var` in memory.
-//!
-//! Source of the superblock: the kernel's documentation of EROFS, `filesystems/erofs.rst`, and `fs/erofs/erofs_fs.h`:
-//! 128 bytes at byte 1024, little-endian; magic number at 0, UUID at 48.
 
 mod image;
 mod kickstart;
@@ -17,6 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use osmith_formats::erofs;
 use osmith_image::store::StoreError;
 use osmith_report::{Class, Failure};
 use osmith_sys::OsError;
@@ -36,10 +34,9 @@ pub const ARGUMENT: &str = "osmith.medium";
 /// Where the initramfs of a machine that started over the network has its medium.
 pub const IN_INITRAMFS: &str = "osmith/medium.erofs";
 
-const SUPERBLOCK_OFFSET: u64 = 1024;
-const MAGIC: [u8; 4] = 0xe0f5_e1e2_u32.to_le_bytes();
-const UUID_OFFSET: usize = 48;
 const UUID_BYTES: usize = 16;
+/// What tells the file system of a device: its first block, as discs are read in whole sectors.
+const START_BYTES: usize = 4096;
 /// A USB stick takes some seconds, a drive that spins up some more.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(250);
@@ -141,10 +138,8 @@ impl MediumId {
 
     /// Whether the medium is on an open device. What cannot be read is not it.
     pub fn is_on(self, file: &File) -> bool {
-        let mut superblock = [0; UUID_OFFSET + UUID_BYTES];
-        file.read_exact_at(&mut superblock, SUPERBLOCK_OFFSET).is_ok()
-            && superblock.starts_with(&MAGIC)
-            && superblock.ends_with(&self.0)
+        let mut start = [0; START_BYTES];
+        file.read_exact_at(&mut start, 0).is_ok() && erofs::volume_uuid(&start) == Some(self.0)
     }
 }
 

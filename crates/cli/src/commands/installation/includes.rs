@@ -1,8 +1,6 @@
 //! What a Kickstart file includes.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::Path;
 
 use osmith_installer::boot_options::KickstartSource;
 use osmith_installer::fetch::{Fetched, Fetcher};
@@ -43,17 +41,4 @@ impl Includes for FetchedIncludes<'_> {
             text: fetched.text,
         })
     }
-}
-
-/// The text of a Kickstart file of this system, `-` for standard input.
-pub(crate) fn read_file(path: &Path) -> std::io::Result<String> {
-    let bytes = match path.to_str() {
-        Some("-") => {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)?;
-            bytes
-        }
-        _ => fs::read(path)?,
-    };
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -7,7 +7,6 @@ mod includes;
 mod live;
 mod running;
 
-pub(crate) use includes::read_file;
 pub(crate) use live::installer;
 pub(crate) use running::explain;
 pub(crate) use running::install_kickstart;

@@ -10,13 +10,14 @@ use osmith_installer::fetch::{Access, Fetched, Fetcher};
 use osmith_installer::plan::{Facts, Source, plan};
 use osmith_installer::run::{Images, KickstartFile, Session};
 use osmith_kickstart::{KickstartError, MissingIncludes, ParseOptions, View, parse};
-use osmith_report::{Class, Event, Observer, Severity};
+use osmith_report::{Class, Event, Failure, Observer, Severity};
 
 use super::images::MachineImages;
-use super::includes::{FetchedIncludes, read_file};
+use super::includes::FetchedIncludes;
 use super::{HOST, memory_bytes, processors, seed};
 use crate::args::{ExplainArgs, InstallKickstartArgs};
 use crate::commands::images::{parse_name, print};
+use crate::commands::kickstart;
 use crate::failure::{CommandFailure, CommandResult};
 use crate::interrupt;
 
@@ -143,18 +144,8 @@ pub(crate) fn explain(args: &ExplainArgs, observer: &dyn Observer) -> CommandRes
     print(&installation.to_string())
 }
 
-fn fetched(path: &Path) -> Result<Fetched, CommandFailure> {
-    let name = match path.to_str() {
-        Some("-") => "standard input".to_owned(),
-        _ => path.display().to_string(),
-    };
-    let text = read_file(path).map_err(|error| {
-        let class = match error.kind() {
-            std::io::ErrorKind::NotFound => Class::NotFound,
-            _ => Class::Environment,
-        };
-        CommandFailure::new(class, format!("cannot read the Kickstart file '{name}'")).because(error)
-    })?;
+fn fetched(path: &Path) -> Result<Fetched, Box<dyn Failure>> {
+    let (name, text) = kickstart::read(path)?;
     // What it includes may be beside it.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     Ok(Fetched {
