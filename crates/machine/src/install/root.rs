@@ -25,15 +25,7 @@ pub(super) fn of_fresh_disk(
     let mut root = Folders::new(mtime, sources);
     add_state(&mut root, &image, state);
     copy_folder(&mut root, STATE_VAR, local(&image), "var");
-    add_records(&mut root, records);
-    repository::create(&mut root);
-    repository::add_objects(&mut root, image.tree);
-    add_image(
-        &mut root,
-        &image.digest,
-        image.boot_image,
-        (image.manifest, image.config),
-    )?;
+    add_repository(&mut root, image, records)?;
     root.symlink("ostree/bootc", "../composefs/bootc");
     root.folder("boot");
     Ok(root)
@@ -53,15 +45,7 @@ pub(super) fn of_medium(
         &format!("state/deploy/{digest}/{digest}.origin"),
         &origin.to_text(),
     );
-    add_records(&mut root, records);
-    repository::create(&mut root);
-    repository::add_objects(&mut root, image.tree);
-    add_image(
-        &mut root,
-        &image.digest,
-        image.boot_image,
-        (image.manifest, image.config),
-    )?;
+    add_repository(&mut root, image, records)?;
     Ok(root)
 }
 
@@ -82,6 +66,19 @@ pub(super) fn of_addition(
         (image.manifest, image.config),
     )?;
     Ok(root)
+}
+
+/// Adds a repository with the image, and what the store knows of it.
+fn add_repository(
+    root: &mut Folders,
+    image: PreparedImage,
+    records: Vec<Record>,
+) -> Result<(), InstallError> {
+    add_records(root, records);
+    repository::create(root);
+    repository::add_objects(root, image.tree);
+    let documents = (image.manifest, image.config);
+    add_image(root, &image.digest, image.boot_image, documents)
 }
 
 /// Adds what the machine's own store knows of the image. The rest of the store is made when it is first opened.
